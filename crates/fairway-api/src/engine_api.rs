@@ -1,5 +1,6 @@
 //! The interface of the engine that the server uses.
 
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::sync::Weak;
 
@@ -126,6 +127,30 @@ pub struct About {
     pub warnings: Vec<String>,
 }
 
+/// What the processes of a sandbox use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The number of processes.
+    pub processes: u64,
+    /// The time of processors that they used, in nanoseconds.
+    pub processor_time: u64,
+    /// The time that all processors of the host had, in nanoseconds.
+    pub host_time: u64,
+    /// Their memory in bytes.
+    pub memory: u64,
+    /// The counters of the interfaces in the sandbox, but loopback, by name.
+    pub interfaces: BTreeMap<String, InterfaceUsage>,
+}
+
+/// The counters of an interface, as the sandbox sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InterfaceUsage {
+    /// Bytes, packets, errors and drops that were received.
+    pub received: [u64; 4],
+    /// The same of those that were sent.
+    pub sent: [u64; 4],
+}
+
 /// A callback for the exit code of a sandbox.
 pub type ExitListener = dyn Fn(i32) + Send + Sync;
 
@@ -250,6 +275,15 @@ pub trait EngineApi: Send + Sync + 'static {
     /// # Errors
     /// The kernel cannot be read.
     fn counters(&self) -> Result<Counters, Failure>;
+
+    /// A command of this program that is a client of this daemon; the arguments are still to be added.
+    fn program(&self) -> std::process::Command;
+
+    /// What the processes of a sandbox use, of which one is given.
+    ///
+    /// # Errors
+    /// The process has ended.
+    fn usage(&self, process: u32) -> Result<Usage, Failure>;
 
     /// Returns freed memory to the system; called after a request that took much.
     fn release_memory(&self);

@@ -19,7 +19,7 @@ pub mod types;
 
 pub use client::{Client, ClientError};
 pub use engine_api::{
-    About, Applied, EngineApi, ExitListener, Failure, FailureKind, Located, NamespaceReference, SandboxFiles,
-    Stopping,
+    About, Applied, EngineApi, ExitListener, Failure, FailureKind, InterfaceUsage, Located,
+    NamespaceReference, SandboxFiles, Stopping, Usage,
 };
 pub use server::{API_VERSION, Clients, Limits, MINIMUM_API_VERSION, Requests, runtime, serve};

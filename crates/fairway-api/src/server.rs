@@ -1,20 +1,26 @@
 //! The server: HTTP/1.1 on a unix socket, with one thread for the connections and some for the
 //! engine's calls, which block.
 
+mod absent;
 mod body;
 mod call;
 mod clients;
 mod connection;
 mod container;
 mod event;
+mod exec;
 mod fairway;
+mod hijack;
 mod join;
 mod network;
+mod process;
 mod reply;
 mod route;
 mod shares;
+mod stats;
 mod stop;
 mod system;
+mod terminal;
 mod trace;
 
 use std::future::Future;
@@ -24,6 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::UPGRADE;
 use hyper::{Method, Request, Response};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
@@ -32,6 +39,8 @@ use crate::engine_api::{EngineApi, ExitListener, Failure, FailureKind};
 use call::Call;
 use clients::{Activity, Connection};
 pub use clients::{Clients, Limits, Requests};
+use exec::Execs;
+use hijack::Upgrade;
 use reply::{Reply, Sent};
 use route::{Route, Task};
 
@@ -102,6 +111,7 @@ async fn accept(
         turns: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
         looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
         endings: Arc::new(Semaphore::new(ENDINGS_AT_ONCE)),
+        execs: Execs::default(),
     };
     let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
     // Each connection holds a receiver: the value stops it, and the sender learns when all receivers are dropped.
@@ -151,6 +161,7 @@ struct Server {
     turns: Arc<Semaphore>,
     looks: Arc<Semaphore>,
     endings: Arc<Semaphore>,
+    execs: Execs,
 }
 
 impl Server {
@@ -159,12 +170,13 @@ impl Server {
         self,
         connection: Arc<Connection>,
         refused: Option<Failure>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Response<Sent> {
+        let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
         let (head, mut body) = request.into_parts();
         let reply = match refused {
             Some(failure) => Err(failure),
-            None => self.reply(&connection, &head, &mut body).await,
+            None => self.reply(&connection, &head, &mut body, upgrade).await,
         };
         let reply = reply.unwrap_or_else(|failure| {
             body::discard(&connection, &head.headers, body);
@@ -181,6 +193,7 @@ impl Server {
         connection: &Arc<Connection>,
         head: &hyper::http::request::Parts,
         body: &mut Incoming,
+        upgrade: Option<Upgrade>,
     ) -> Result<Reply, Failure> {
         connection.set_activity(Activity::Reading);
         let route = Route::of(&head.method, head.uri.path())?;
@@ -198,7 +211,14 @@ impl Server {
         }
         let waits = matches!(
             route,
-            Route::Wait(_) | Route::Events | Route::Trace | Route::Stop(_) | Route::Remove(_)
+            Route::Wait(_)
+                | Route::Events
+                | Route::Trace
+                | Route::Stop(_)
+                | Route::Remove(_)
+                | Route::Restart(_)
+                | Route::Logs(_)
+                | Route::Stats(_)
         );
         connection.set_activity(if waits { Activity::Waiting } else { Activity::Working });
         match route {
@@ -215,6 +235,23 @@ impl Server {
             // These tasks continue when the client disconnects.
             Route::Stop(id) => finished(tokio::spawn(self.clone().stop(id, call)).await),
             Route::Remove(id) => finished(tokio::spawn(self.clone().remove(id, call)).await),
+            Route::Start(id) => finished(tokio::spawn(self.clone().start(id)).await),
+            Route::Restart(id) => finished(tokio::spawn(self.clone().restart(id, call)).await),
+            Route::Attach(id) => self.attach(id, call, upgrade).await,
+            Route::Logs(id) => {
+                connection.take_stream()?;
+                self.logs(id, call).await
+            }
+            Route::Stats(id) => {
+                connection.take_stream()?;
+                self.stats(id, call).await
+            }
+            Route::Top(id) => self.top(id).await,
+            Route::ExecCreate(id) => self.create_exec(id, call).await,
+            Route::ExecStart(id) => self.start_exec(id, call, upgrade).await,
+            Route::ExecInspect(id) => self.inspect_exec(&id),
+            Route::ExecResize(id) => self.resize_exec(&id, &call),
+            Route::Absent(absent) => self.call(move |engine| absent.reply(engine)).await,
             Route::Task(task) if task.is_look() => {
                 let _turn = turn(&self.looks).await?;
                 self.call(move |engine| perform(engine, task, &call)).await
@@ -313,9 +350,8 @@ fn perform(engine: &dyn EngineApi, task: Task, call: &Call) -> Result<Reply, Fai
         Task::Containers => container::list(engine, call),
         Task::Container(id) => container::inspect(engine, &id),
         Task::ContainerCreate => container::create(engine, call),
-        Task::ContainerStart(id) => container::start(engine, &id),
-        Task::ContainerRestart(id) => container::restart(engine, &id),
-        Task::ContainerAttach(id) => container::attach(engine, &id),
+        Task::ContainersPrune => container::prune(engine, call),
+        Task::ContainerRename(id) => container::rename(engine, id, call),
         Task::ContainerKill(id) => container::kill(engine, &id, call),
         Task::ContainerExited(id) => fairway::exited(engine, &id, call),
         Task::AttachNamespace(id) => fairway::attach_namespace(engine, &id, call),

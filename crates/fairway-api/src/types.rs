@@ -11,11 +11,13 @@ mod event;
 mod fairway;
 mod json;
 mod network;
+mod process;
+mod stats;
 mod system;
 
 pub use container::{
     ContainerConfig, ContainerInspect, ContainerState, ContainerSummary, HostConfig, LogConfig,
-    NetworkSettings, PortBinding, PortSummary, SummaryHostConfig, SummaryNetworks,
+    NetworkSettings, PortBinding, PortSummary, RestartPolicy, SummaryHostConfig, SummaryNetworks,
 };
 pub use create::{ContainerCreate, NetworkingConfig};
 pub use event::{EventActor, EventMessage};
@@ -29,6 +31,8 @@ pub use network::{
     IpamStatus, NetworkContainer, NetworkCreate, NetworkInspect, NetworkObstacle, NetworkStatus,
     NetworkTroubles, SubnetStatus,
 };
+pub use process::{ContainersDeleted, ExecCreate, ExecInspect, ExecProcess, ExecStart, Top};
+pub use stats::{ContainerStats, CpuStats, CpuUsage, InterfaceStats, MemoryStats, PidsStats};
 pub use system::{
     Component, Created, ErrorMessage, FirewallBackend, Info, NetworksDeleted, Platform, Plugins, Swarm,
     Version, WaitReply,

@@ -138,6 +138,9 @@ pub struct SandboxOptions {
     /// The image that a Docker client specified; displayed only.
     #[serde(default)]
     pub image: String,
+    /// `--tty` of Docker's clients, which read the output of such a container in another way.
+    #[serde(default)]
+    pub tty: bool,
 }
 
 /// The state of a sandbox.

@@ -36,6 +36,7 @@ mod start;
 mod store;
 mod system;
 mod template;
+mod top;
 mod trace;
 mod ui;
 mod usage;
@@ -102,6 +103,8 @@ enum Verb {
     Events(events::EventsOptions),
     /// Fetch the logs of a detached sandbox
     Logs(logs::LogsOptions),
+    /// Display the running processes of a sandbox
+    Top(top::TopOptions),
     /// Start one or more stopped sandboxes
     Start(start::StartOptions),
     /// Stop one or more running sandboxes
@@ -219,6 +222,7 @@ impl Arguments {
             Verb::Publish(options) => options.run(&mut session()?.client),
             Verb::Unpublish(options) => options.run(&mut session()?.client),
             Verb::Logs(options) => options.run(&mut session()?.client),
+            Verb::Top(options) => options.run(&mut session()?.client),
             Verb::Start(options) => options.run(&mut session()?),
             Verb::Stop(options) => options.run(&mut session()?.client),
             Verb::Restart(options) => options.run(&mut session()?),

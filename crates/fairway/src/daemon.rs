@@ -12,6 +12,7 @@ mod listen;
 pub mod on_demand;
 mod reload;
 mod take_over;
+mod usage;
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -126,11 +127,16 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
         write_pid(path)?;
     }
     let reload = Arc::new(Reload::new(flags, configuration.clone(), Arc::clone(&engine), log_level));
-    let mut control = EngineAdapter::new(Arc::clone(&engine), &configuration.data_root, Arc::clone(&reload));
+    let mut control = EngineAdapter::new(
+        Arc::clone(&engine),
+        &configuration.data_root,
+        &configuration.socket,
+        Arc::clone(&reload),
+    );
     let clients = Clients::new(api_limits());
     let mut on_demand = configuration.on_demand.then(|| OnDemand::new(Arc::clone(&engine), clients.clone()));
     if let Some(on_demand) = &on_demand {
-        control = control.ended_by(on_demand.request(), &configuration.socket);
+        control = control.ended_by(on_demand.request());
     }
     let control = Arc::new(control);
     let mut end = pin!(async {

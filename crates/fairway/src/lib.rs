@@ -9,4 +9,5 @@ pub mod face;
 pub mod install;
 pub mod logging;
 pub mod notify;
+mod processes;
 pub mod relay;

@@ -68,6 +68,7 @@ pub fn container(name: &str, kind: SandboxKind, request: ContainerCreate) -> Res
             _ => Default::default(),
         },
         image: request.image,
+        tty: request.tty,
     };
     let name = name.strip_prefix('/').unwrap_or(name);
     Ok(CreateSandbox { name: (!name.is_empty()).then(|| name.to_owned()), kind, network, options })

@@ -11,7 +11,8 @@ use super::time::{human, rfc3339};
 use crate::engine_api::SandboxFiles;
 use crate::types::{
     Attached, AttachedInterface, ContainerConfig, ContainerInspect, ContainerState, ContainerSummary,
-    EndpointSettings, HostConfig, LogConfig, NetworkSettings, SummaryHostConfig, SummaryNetworks,
+    EndpointSettings, HostConfig, LogConfig, NetworkSettings, RestartPolicy, SummaryHostConfig,
+    SummaryNetworks,
 };
 
 /// A sandbox in a list; `now` is in nanoseconds since 1970.
@@ -50,6 +51,8 @@ pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) 
         hosts_path: files.hosts,
         log_path: files.log,
         name: format!("/{}", sandbox.name),
+        image: options.image.clone(),
+        driver: "host".to_owned(),
         platform: "linux".to_owned(),
         kind: match sandbox.kind {
             SandboxKind::Run => "run",
@@ -60,6 +63,9 @@ pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) 
         host_config: host_config(world, sandbox),
         config: ContainerConfig {
             image: options.image.clone(),
+            attach_stdout: true,
+            attach_stderr: true,
+            tty: options.tty,
             hostname: sandbox.hostname(),
             exposed_ports: port::exposed(sandbox),
             env: options.environment.clone(),
@@ -67,6 +73,7 @@ pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) 
             cmd: options.command.clone(),
             working_dir: options.directory.clone(),
             labels: options.labels.clone(),
+            ..ContainerConfig::default()
         },
         network_settings: network_settings(world, sandbox),
         ..ContainerInspect::default()
@@ -206,5 +213,8 @@ fn host_config(world: &World, sandbox: &Sandbox) -> HostConfig {
         cap_drop: options.capabilities_dropped.clone(),
         privileged: options.privileged,
         log_config: LogConfig { driver: LOG_DRIVER.to_owned(), config: options.log_options.clone() },
+        restart_policy: RestartPolicy { name: "no".to_owned(), maximum_retry_count: 0 },
+        ipc_mode: "private".to_owned(),
+        ..HostConfig::default()
     }
 }

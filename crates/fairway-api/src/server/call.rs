@@ -69,6 +69,11 @@ impl Call {
         Ok(Filters::parse(self.parameter("filters"))?)
     }
 
+    /// Whether there is a body.
+    pub(super) fn has_body(&self) -> bool {
+        !self.body.bytes().is_empty()
+    }
+
     /// Parses the body as JSON, as Docker's daemon does.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         if self.body.bytes().is_empty() {

@@ -41,7 +41,8 @@ impl Server {
         let stream = Watched { stream, connection: Arc::clone(&connection) };
         let http = hyper::server::conn::http1::Builder::new()
             .max_buf_size(BUFFER)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         tokio::pin!(http);
         let serves = async {
             tokio::select! {
@@ -82,8 +83,8 @@ pub(super) async fn refuse(mut stream: UnixStream, failure: &Failure) {
 }
 
 /// A stream that records reads in its [`Connection`].
-struct Watched {
-    stream: UnixStream,
+pub(super) struct Watched {
+    pub(super) stream: UnixStream,
     connection: Arc<Connection>,
 }
 

@@ -1,4 +1,4 @@
-//! Requests to `/containers`: list, inspect, create, start, attach, stop, wait, remove.
+//! Requests to `/containers`: list, inspect, create, stop, wait, remove.
 
 use std::sync::Weak;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use hyper::StatusCode;
 use hyper::body::Bytes;
 
 use super::call::Call;
-use super::look;
 use super::reply::Reply;
+use super::{absent, look, network};
 use crate::engine_api::{EngineApi, ExitListener, Failure, FailureKind};
-use crate::types::{ContainerCreate, Created, WaitReply};
+use crate::types::{ContainerCreate, ContainersDeleted, Created, WaitReply};
 use crate::{decode, encode};
 
 pub(super) fn list(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
@@ -41,20 +41,11 @@ pub(super) fn create(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
         return Err(Failure::invalid("config cannot be empty in order to create a container"));
     }
     let request: ContainerCreate = call.json()?;
-    let (image, auto_remove) = (request.image.clone(), request.host_config.auto_remove);
+    absent::check_image(&request.image)?;
     let create = decode::container(call.parameter("name"), SandboxKind::Run, request)?;
     let applied = engine.execute(Command::CreateSandbox(Box::new(create))).map_err(not_an_image)?;
     let id = applied.sandbox.map(|id| id.to_string()).unwrap_or_default();
     warnings.splice(0..0, applied.warnings);
-    if !image.is_empty() {
-        let instead = match auto_remove {
-            true => "fairway run --rm".to_owned(),
-            false => format!("fairway start {}", id.get(..12).unwrap_or_default()),
-        };
-        warnings.push(format!(
-            "image {image} is not used: Fairway has no images and starts no containers for Docker's clients: run the command on the host's files with: {instead}"
-        ));
-    }
     Reply::created(&Created { id, warning: None, warnings: Some(warnings) })
 }
 
@@ -66,49 +57,36 @@ fn not_an_image(failure: Failure) -> Failure {
     }
 }
 
-/// Starts a container: refused unless it runs already, since only `fairway run` has the process's files, input, output.
-pub(super) fn start(engine: &dyn EngineApi, id: &str) -> Result<Reply, Failure> {
-    let sandbox = look(engine, |world| Ok(world.find_sandbox(id)?.clone()))?;
-    match sandbox.running() {
-        true => Ok(Reply::empty(StatusCode::NOT_MODIFIED)),
-        false => Err(cannot_start(engine, &sandbox)?),
-    }
+/// Gives a container another name.
+pub(super) fn rename(engine: &dyn EngineApi, sandbox: String, call: &Call) -> Result<Reply, Failure> {
+    let name = call.parameter("name");
+    let name = name.strip_prefix('/').unwrap_or(name).to_owned();
+    engine.execute(Command::Rename { sandbox, name })?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) fn restart(engine: &dyn EngineApi, id: &str) -> Result<Reply, Failure> {
-    let name = look(engine, |world| Ok(world.find_sandbox(id)?.name.clone()))?;
-    Err(unsupported(format!(
-        "cannot restart container {name}: the daemon runs no commands: use fairway restart {name}"
-    )))
-}
-
-/// Attaches to a container: refused. Docker's client attaches before it starts a container.
-pub(super) fn attach(engine: &dyn EngineApi, id: &str) -> Result<Reply, Failure> {
-    let sandbox = look(engine, |world| Ok(world.find_sandbox(id)?.clone()))?;
-    let name = &sandbox.name;
-    match sandbox.running() {
-        true => Err(unsupported(format!(
-            "cannot attach to container {name}: the daemon has none of its input and output: use fairway logs -f {name}"
-        ))),
-        false => Err(cannot_start(engine, &sandbox)?),
-    }
-}
-
-/// The reason why a container cannot start. As in Docker, a container with `--rm` is removed.
-fn cannot_start(engine: &dyn EngineApi, sandbox: &Sandbox) -> Result<Failure, Failure> {
-    let remains = match sandbox.options.auto_remove && sandbox.state == SandboxState::Created {
-        true => {
-            engine.execute(Command::RemoveSandbox { sandbox: sandbox.id.to_string() })?;
-            "it was removed: use fairway run --rm instead".to_owned()
-        }
-        false => format!("use fairway start {0}, or remove it: docker rm {0}", sandbox.name),
-    };
-    let name = &sandbox.name;
-    Ok(unsupported(format!("cannot start container {name}: the daemon runs no commands: {remains}")))
-}
-
-fn unsupported(message: String) -> Failure {
-    Failure::new(FailureKind::Unsupported, message)
+/// Removes the containers that do not run.
+pub(super) fn prune(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
+    let filters = call.filters()?;
+    filters.check(&["label", "label!", "until"])?;
+    let until = network::until(&filters, engine.now())?;
+    let stopped = look(engine, |world| {
+        let is_meant = |sandbox: &&Sandbox| {
+            !sandbox.running()
+                && sandbox.kind == SandboxKind::Run
+                && sandbox.created <= until
+                && filters.labels(&sandbox.options.labels)
+                && filters.without_labels(&sandbox.options.labels)
+        };
+        Ok(world.sandboxes().filter(is_meant).map(|sandbox| sandbox.id.to_string()).collect::<Vec<_>>())
+    })?;
+    // One that was started or removed meanwhile is left alone.
+    let removed = stopped
+        .into_iter()
+        .filter(|id| engine.execute(Command::RemoveSandbox { sandbox: id.clone() }).is_ok());
+    let removed: Vec<String> = removed.collect();
+    let containers_deleted = (!removed.is_empty()).then_some(removed);
+    Reply::json(&ContainersDeleted { containers_deleted, space_reclaimed: 0 })
 }
 
 /// Removes a link of the default bridge (`web/db`) and nothing else.

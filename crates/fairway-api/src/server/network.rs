@@ -93,9 +93,9 @@ pub(super) fn prune(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failur
     Reply::json(&NetworksDeleted { networks_deleted: (!deleted.is_empty()).then_some(deleted) })
 }
 
-/// Parses the filter `until`: networks created before that time match. It is a time as RFC 3339, also without a zone,
+/// Parses the filter `until`: what was created before that time matches. It is a time as RFC 3339, also without a zone,
 /// in seconds since 1970, or a duration (`24h`) before `now`. Returns nanoseconds since 1970.
-fn until(filters: &Filters, now: i64) -> Result<i64, Failure> {
+pub(super) fn until(filters: &Filters, now: i64) -> Result<i64, Failure> {
     let values = filters.values("until");
     let text = match values.as_slice() {
         [] => return Ok(i64::MAX),

@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 
 use super::API_VERSION;
 use super::clients::Connection;
+use super::hijack::Framing;
 use crate::engine_api::{Failure, FailureKind};
 use crate::types::ErrorMessage;
 
@@ -93,6 +94,18 @@ impl Reply {
     pub(super) fn stream(receive: mpsc::Receiver<Bytes>, left: Option<Duration>) -> Self {
         let end = left.map(|left| Box::pin(tokio::time::sleep(left)));
         Self::with_body(StatusCode::OK, Some("application/json"), ReplyBody::Stream(receive, end))
+    }
+
+    /// A reply with status 200 at once, and a stream of a process's output.
+    pub(super) fn raw(framing: Framing, receive: mpsc::Receiver<Bytes>) -> Self {
+        Self::with_body(StatusCode::OK, Some(framing.content_type()), ReplyBody::Stream(receive, None))
+    }
+
+    /// A reply after which the connection is a stream of a process.
+    pub(super) fn upgraded(framing: Framing) -> Self {
+        let headers = &[("connection", "Upgrade"), ("upgrade", "tcp")];
+        let (status, content_type) = (StatusCode::SWITCHING_PROTOCOLS, Some(framing.content_type()));
+        Self { status, content_type, headers, body: ReplyBody::Now(None) }
     }
 
     /// A reply with the status and the message of a failure.

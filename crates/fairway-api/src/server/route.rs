@@ -3,6 +3,7 @@
 use fairway_model::RefusalKind;
 use hyper::Method;
 
+use super::absent::Absent;
 use super::call::decode;
 use super::{API_VERSION, MINIMUM_API_VERSION};
 use crate::engine_api::Failure;
@@ -22,6 +23,28 @@ pub(super) enum Route {
     Stop(String),
     /// The removal of a container, which may have to be stopped first.
     Remove(String),
+    /// Starting a container.
+    Start(String),
+    /// Stopping and starting a container.
+    Restart(String),
+    /// Following what a container writes.
+    Attach(String),
+    /// The log of a container.
+    Logs(String),
+    /// The counters of a container.
+    Stats(String),
+    /// The processes of a container.
+    Top(String),
+    /// A command in a container, to be started later.
+    ExecCreate(String),
+    /// The start of such a command.
+    ExecStart(String),
+    /// What is known of such a command.
+    ExecInspect(String),
+    /// The size of the terminal of such a command.
+    ExecResize(String),
+    /// What Docker has and Fairway has not.
+    Absent(Absent),
     /// A task of the engine, which may block.
     Task(Task),
 }
@@ -39,13 +62,12 @@ pub(super) enum Task {
     NetworkRemove(String),
     NetworkUpdate(String),
     NetworksPrune,
+    ContainersPrune,
     Containers,
     Container(String),
     ContainerCreate,
-    ContainerStart(String),
-    ContainerRestart(String),
-    ContainerAttach(String),
     ContainerKill(String),
+    ContainerRename(String),
     ContainerExited(String),
     AttachNamespace(String),
     Publish(String),
@@ -111,10 +133,19 @@ impl Route {
             ("DELETE", ["containers", name @ ..]) if !name.is_empty() => {
                 return Ok(Self::Remove(name.join("/")));
             }
-            ("POST", ["containers", id, "start"]) => Task::ContainerStart(own(id)),
-            ("POST", ["containers", id, "restart"]) => Task::ContainerRestart(own(id)),
-            ("POST", ["containers", id, "attach"]) => Task::ContainerAttach(own(id)),
+            ("POST", ["containers", id, "start"]) => return Ok(Self::Start(own(id))),
+            ("POST", ["containers", id, "restart"]) => return Ok(Self::Restart(own(id))),
+            ("POST", ["containers", id, "attach"]) => return Ok(Self::Attach(own(id))),
+            ("GET", ["containers", id, "logs"]) => return Ok(Self::Logs(own(id))),
+            ("GET", ["containers", id, "stats"]) => return Ok(Self::Stats(own(id))),
+            ("GET", ["containers", id, "top"]) => return Ok(Self::Top(own(id))),
+            ("POST", ["containers", "prune"]) => Task::ContainersPrune,
+            ("POST", ["containers", id, "exec"]) => return Ok(Self::ExecCreate(own(id))),
+            ("POST", ["exec", id, "start"]) => return Ok(Self::ExecStart(own(id))),
+            ("GET", ["exec", id, "json"]) => return Ok(Self::ExecInspect(own(id))),
+            ("POST", ["exec", id, "resize"]) => return Ok(Self::ExecResize(own(id))),
             ("POST", ["containers", id, "stop"]) => return Ok(Self::Stop(own(id))),
+            ("POST", ["containers", id, "rename"]) => Task::ContainerRename(own(id)),
             ("POST", ["containers", id, "kill"]) => Task::ContainerKill(own(id)),
             ("POST", ["containers", id, "wait"]) => return Ok(Self::Wait(own(id))),
             ("POST", ["containers", id, "exited"]) => Task::ContainerExited(own(id)),
@@ -134,7 +165,15 @@ impl Route {
             ("GET", ["fairway", "stats"]) => Task::Stats,
             ("POST", ["fairway", "reload"]) => Task::Reload,
             ("POST", ["fairway", "end"]) => Task::End,
-            _ => return Err(Failure::new(RefusalKind::NotFound, "page not found")),
+            (_, parts) => {
+                return Absent::of(method, parts).map(Self::Absent).ok_or_else(|| {
+                    let reason = format!(
+                        "page not found: Fairway has Docker's API for networks and containers: /{}",
+                        parts.join("/")
+                    );
+                    Failure::new(RefusalKind::NotFound, reason)
+                });
+            }
         }))
     }
 }
@@ -188,13 +227,10 @@ mod tests {
 
     #[test]
     fn unknown_routes_are_not_found() {
-        for (method, path) in [(Method::GET, "/images/json"), (Method::PUT, "/networks"), (Method::GET, "/")]
-        {
+        for (method, path) in [(Method::GET, "/pages"), (Method::PUT, "/networks"), (Method::GET, "/")] {
             let failure = Route::of(&method, path).unwrap_err();
-            assert_eq!(
-                (failure.kind, failure.message.as_str()),
-                (RefusalKind::NotFound.into(), "page not found")
-            );
+            assert_eq!(failure.kind, RefusalKind::NotFound.into());
+            assert!(failure.message.starts_with("page not found: Fairway has"), "{}", failure.message);
         }
     }
 }

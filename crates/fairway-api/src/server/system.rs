@@ -43,7 +43,7 @@ pub(super) fn version(engine: &dyn EngineApi) -> Result<Reply, Failure> {
 }
 
 /// Go's name of a machine name of uname(2).
-fn go_architecture(machine: &str) -> &str {
+pub(super) fn go_architecture(machine: &str) -> &str {
     match machine {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -26,7 +26,16 @@ pub struct ContainerInspect {
     /// With Docker's leading slash.
     pub name: String,
     pub restart_count: u32,
+    /// `host`: the files are the host's.
+    pub driver: String,
     pub platform: String,
+    pub mount_label: String,
+    pub process_label: String,
+    pub app_armor_profile: String,
+    #[serde(rename = "ExecIDs")]
+    pub exec_ids: Option<Vec<String>>,
+    /// Always empty.
+    pub mounts: Vec<BTreeMap<String, String>>,
     /// How the namespace was created: `run`, `attached` or `created`. Docker's API has no such key.
     pub kind: String,
     pub host_config: HostConfig,
@@ -76,6 +85,23 @@ pub struct HostConfig {
     pub cap_drop: Vec<String>,
     pub privileged: bool,
     pub log_config: LogConfig,
+    pub restart_policy: RestartPolicy,
+    pub binds: Option<Vec<String>>,
+    pub memory: u64,
+    pub nano_cpus: u64,
+    pub readonly_rootfs: bool,
+    pub ipc_mode: String,
+    pub pid_mode: String,
+    pub runtime: String,
+}
+
+/// What is done when a container ends: nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RestartPolicy {
+    /// `no`, or empty in a request.
+    pub name: String,
+    pub maximum_retry_count: u32,
 }
 
 /// The log of a detached command's output.
@@ -106,6 +132,18 @@ pub struct ContainerConfig {
     /// The image that a client of Docker named. Fairway does not use it.
     pub image: String,
     pub hostname: String,
+    /// Always empty, as the fields of the same kind below: Fairway has none of them.
+    pub domainname: String,
+    pub user: String,
+    pub attach_stdin: bool,
+    pub attach_stdout: bool,
+    pub attach_stderr: bool,
+    pub tty: bool,
+    pub open_stdin: bool,
+    pub stdin_once: bool,
+    pub entrypoint: Option<Vec<String>>,
+    pub volumes: Option<BTreeMap<String, BTreeMap<String, String>>>,
+    pub on_build: Option<Vec<String>>,
     pub exposed_ports: BTreeMap<String, BTreeMap<String, String>>,
     pub env: Vec<String>,
     /// The environment variables of its links, which Docker does not show.

@@ -14,6 +14,9 @@ pub struct ContainerCreate {
     /// The image. Fairway stores and shows it, and does not use it: the command runs on the host's files.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub image: String,
+    /// Stored and shown; no command has a terminal but one of `exec`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tty: bool,
     pub hostname: String,
     /// `{"80/tcp": {}}`.
     pub exposed_ports: BTreeMap<String, BTreeMap<String, String>>,

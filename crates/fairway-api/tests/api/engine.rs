@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use fairway_api::types::{Diagnosis, Explained, PlanDifference, Planned, Reloaded};
 use fairway_api::{
     About, Applied, Client, Clients, EngineApi, ExitListener, Failure, FailureKind, Limits, Located,
-    NamespaceReference, SandboxFiles, Stopping, runtime, serve,
+    NamespaceReference, SandboxFiles, Stopping, Usage, runtime, serve,
 };
 use fairway_core::traffic::Counters;
 use fairway_core::world::{Command, TimedEvent, Undecided, World};
@@ -76,6 +76,18 @@ fn no_kernel() -> Failure {
 }
 
 impl EngineApi for FakeEngine {
+    fn usage(&self, _process: u32) -> Result<Usage, Failure> {
+        Err(no_kernel())
+    }
+
+    /// A program that prints its arguments.
+    #[allow(clippy::disallowed_methods, reason = "tests run programs")]
+    fn program(&self) -> std::process::Command {
+        let mut program = std::process::Command::new("sh");
+        program.args(["-c", "echo \"$*\"; echo no >&2", "fairway"]);
+        program
+    }
+
     fn execute(&self, command: Command) -> Result<Applied, Failure> {
         let stopped = match &command {
             Command::StopSandbox { sandbox, code, .. } => {

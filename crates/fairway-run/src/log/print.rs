@@ -1,11 +1,13 @@
 //! Reading a log: `fairway logs`.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock, inotify};
 use rustix::io::Errno;
@@ -22,6 +24,22 @@ pub struct LogOptions {
     pub tail: Option<usize>,
     /// `--timestamps`: each line begins with its time.
     pub timestamps: bool,
+    /// `--since`: no lines that are older.
+    pub since: Option<Timestamp>,
+    /// `--until`: no lines that are newer.
+    pub until: Option<Timestamp>,
+    /// Waits for the next writer, of a log that may not be there yet. An empty line says that nothing will be missed.
+    pub next: bool,
+}
+
+impl LogOptions {
+    /// Whether a line is to be printed by its time. One without a time is.
+    fn takes(&self, line: &Line) -> bool {
+        let at: Option<Timestamp> = line.time.parse().ok();
+        at.is_none_or(|at| {
+            self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at <= until)
+        })
+    }
 }
 
 /// Why a log could not be printed.
@@ -70,12 +88,28 @@ pub fn print_log(
         io::ErrorKind::NotFound => LogError::Absent { path: path.to_owned() },
         _ => LogError::Unreadable { path: path.to_owned(), source },
     };
+    if options.next {
+        create(path).map_err(unreadable)?;
+    }
     let mut files = newer(path, None).map_err(unreadable)?.into_iter();
     let Some(first) = files.next() else { return Err(unreadable(io::ErrorKind::NotFound.into())) };
+    if options.next {
+        let newest = files.as_slice().last().unwrap_or(&first);
+        let watch = watch(newest).map_err(unreadable)?;
+        writeln!(out).and_then(|()| out.flush()).map_err(LogError::Output)?;
+        while no_writer(newest).map_err(unreadable)? {
+            if wait(&watch).map_err(|errno| unreadable(errno.into()))? {
+                break;
+            }
+        }
+    }
     let mut reader = LineReader::new(path, first);
     let mut last = VecDeque::new();
     loop {
         while let Some(line) = reader.next()? {
+            if !options.takes(&line) {
+                continue;
+            }
             match options.tail {
                 None => print(&line, options, out, err)?,
                 Some(0) => {}
@@ -117,7 +151,9 @@ fn follow<'a>(
             flush(out, err)?;
             let over = no_writer(reader.reader.get_ref()).map_err(unreadable)?;
             while let Some(line) = reader.next()? {
-                print(&line, options, out, err)?;
+                if options.takes(&line) {
+                    print(&line, options, out, err)?;
+                }
             }
             if over {
                 break;
@@ -185,7 +221,10 @@ fn flush(out: &mut impl Write, err: &mut impl Write) -> Result<(), LogError> {
 fn watch(file: &File) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-    inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY | inotify::WatchFlags::CLOSE_WRITE)?;
+    // Its attributes change when its last name goes.
+    let changes =
+        inotify::WatchFlags::MODIFY | inotify::WatchFlags::CLOSE_WRITE | inotify::WatchFlags::ATTRIB;
+    inotify::add_watch(&watch, path, changes)?;
     Ok(watch)
 }
 
@@ -201,16 +240,24 @@ fn no_writer(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Waits for a change. The kernel reports a writer that was killed before it frees the lock
+/// Makes an empty log if there is none.
+fn create(path: &Path) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
+}
+
+/// Waits for a change; returns whether there was one. The kernel reports a writer that was killed before it frees the lock
 /// (`__fput`): hence the second look after a while.
-fn wait(watch: &OwnedFd) -> Result<(), Errno> {
+fn wait(watch: &OwnedFd) -> Result<bool, Errno> {
     let a_while = Timespec { tv_sec: 1, tv_nsec: 0 };
     let mut watched = [PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN)];
-    rustix::io::retry_on_intr(|| poll(&mut watched, Some(&a_while)))?;
+    let changed = rustix::io::retry_on_intr(|| poll(&mut watched, Some(&a_while)))? > 0;
     let mut events = [0_u8; 4096];
     loop {
         match rustix::io::read(watch, &mut events) {
-            Err(Errno::AGAIN) => return Ok(()),
+            Err(Errno::AGAIN) => return Ok(changed),
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
@@ -325,6 +372,47 @@ mod tests {
         assert_eq!(read, lines);
         follower.join().unwrap().unwrap();
         assert!(path.with_extension("10").exists());
+    }
+
+    #[test]
+    fn lines_are_chosen_by_their_time() {
+        let (_directory, path, mut log) = written(&[(Stream::Stdout, "one\n")]);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let between = Timestamp::now();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        log.write(Stream::Stdout, b"two\n").unwrap();
+        log.finish().unwrap();
+        let since = LogOptions { since: Some(between), ..LogOptions::default() };
+        let until = LogOptions { until: Some(between), ..LogOptions::default() };
+        assert_eq!((shown(&path, &since).0, shown(&path, &until).0), ("two\n".into(), "one\n".into()));
+        let both = LogOptions { since: Some(between), ..until };
+        assert_eq!(shown(&path, &both).0, "");
+    }
+
+    #[test]
+    fn the_next_writer_is_waited_for_and_nothing_of_it_is_missed() {
+        for removed in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("later/log");
+            let (reader, mut pipe) = io::pipe().unwrap();
+            let followed = path.clone();
+            let follower = std::thread::spawn(move || {
+                let options = LogOptions { follow: true, next: true, ..LogOptions::default() };
+                print_log(&followed, &options, &mut pipe, &mut io::sink())
+            });
+            let mut lines = BufReader::new(reader).lines();
+            assert_eq!(lines.next().unwrap().unwrap(), "");
+            if !removed {
+                let mut log = Log::open(&path, LogLimits::default()).unwrap();
+                log.write(Stream::Stdout, b"short\n").unwrap();
+                log.finish().unwrap();
+            }
+            // Its directory may go with its sandbox before it is read.
+            fs::remove_file(&path).unwrap();
+            let expected: &[&str] = if removed { &[] } else { &["short"] };
+            assert_eq!(lines.map(Result::unwrap).collect::<Vec<_>>(), expected);
+            follower.join().unwrap().unwrap();
+        }
     }
 
     #[test]

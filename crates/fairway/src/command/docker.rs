@@ -101,12 +101,8 @@ const FLAGS: [(&[&str], &str); 17] = [
 ];
 
 /// Commands of Docker's, and what to do instead.
-const COMMANDS: [(&[&str], &str); 9] = [
-    (&["top"], "list its processes: fairway exec CONTAINER ps -ef"),
-    (
-        &["stats"],
-        "packets and bytes are shown by fairway network stats, processes by fairway exec CONTAINER top",
-    ),
+const COMMANDS: [(&[&str], &str); 8] = [
+    (&["stats"], "packets and bytes are shown by fairway network stats, processes by fairway top"),
     (
         &[
             "build", "builder", "buildx", "commit", "history", "image", "images", "import", "load", "login",

@@ -87,6 +87,10 @@ pub(super) enum CommandError {
     TargetNotRunning(String),
     #[error("you cannot start and attach multiple containers at once")]
     AttachSeveral,
+    #[error("cannot list the processes of container {name}: {source}")]
+    Processes { name: String, source: io::Error },
+    #[error("cannot take the terminal: {0}")]
+    Terminal(#[source] io::Error),
     #[error("cannot wait for the command: {0}")]
     Wait(#[source] io::Error),
     #[error("cannot find the log of {0}: the daemon sent no path: use the daemon of this version")]

@@ -81,6 +81,16 @@ fn moment(text: &str) -> Result<String, CommandError> {
     Ok(format!("{}.{:09}", then.as_secs(), then.subsec_nanos()))
 }
 
+/// A time that the user gave.
+pub(super) fn timestamp(text: &str) -> Result<Timestamp, CommandError> {
+    let text = moment(text)?;
+    let wrong = || CommandError::Moment(text.clone());
+    let (seconds, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let nanoseconds = format!("{fraction:0<9}").get(..9).and_then(|digits| digits.parse().ok());
+    let (seconds, nanoseconds) = seconds.parse().ok().zip(nanoseconds).ok_or_else(wrong)?;
+    Timestamp::new(seconds, nanoseconds).map_err(|_| wrong())
+}
+
 /// A length of time in Go's words: `1h30m`, `10s`, `500ms`.
 pub(super) fn duration(text: &str) -> Option<std::time::Duration> {
     let mut rest = text;
@@ -133,6 +143,8 @@ mod tests {
         assert_eq!(moment("12.5").unwrap(), "12.5");
         assert_eq!(moment("2026-11-22T02:02:43.5Z").unwrap(), "1795312963.500000000");
         assert!(moment("2026-11-22T02:02").is_ok() && moment("2026-11-22").is_ok());
+        assert_eq!(timestamp("12.5").unwrap().as_nanosecond(), 12_500_000_000);
+        assert!(timestamp("99999999999999").is_err());
         assert!(moment("10m").is_ok() && moment("1h30m").is_ok());
         assert_eq!(duration("1h30m"), Some(std::time::Duration::from_secs(5400)));
         for wrong in ["", "soon", "10", "10x", "m"] {

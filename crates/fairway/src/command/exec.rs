@@ -16,6 +16,9 @@ use std::io::{self, IsTerminal};
 pub(super) struct ExecOptions {
     #[command(flatten)]
     process: ProcessOptions,
+    /// Begin a session whose terminal is the input
+    #[arg(long, hide = true)]
+    own_terminal: bool,
     /// Name or id of a running sandbox
     container: String,
     /// Command and its arguments
@@ -27,6 +30,9 @@ impl ExecOptions {
     /// Does it; the exit code is that of the command.
     pub(super) fn run(self, client: &mut Client) -> Result<i32, CommandError> {
         let asked = self.process.environment()?;
+        if self.own_terminal {
+            take_terminal().map_err(CommandError::Terminal)?;
+        }
         let known = client.container(&self.container)?;
         if !known.state.running {
             return Err(CommandError::NotRunning(self.container));
@@ -58,4 +64,10 @@ impl ExecOptions {
         };
         enter(target, &entry)?.wait_forwarding_signals().map_err(CommandError::Wait)
     }
+}
+
+/// Makes the input the terminal of a session of this process, so that its keys are signals (setsid(2), ioctl_tty(2)).
+fn take_terminal() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(rustix::process::ioctl_tiocsctty(io::stdin())?)
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use fairway_api::Client;
 
 use super::error::CommandError;
+use super::events::timestamp;
 use super::session::log_path;
 use fairway_run::{LogOptions, print_log};
 
@@ -21,6 +22,15 @@ pub(super) struct LogsOptions {
     /// Show timestamps
     #[arg(short, long)]
     timestamps: bool,
+    /// Show logs since this time: a timestamp (2026-11-22T10:00:00Z, seconds since 1970) or how long ago (10m)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Show logs before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Wait for the next start of the sandbox; an empty line says that nothing of it will be missed
+    #[arg(long, hide = true)]
+    next: bool,
     /// Name or id
     container: String,
 }
@@ -41,7 +51,15 @@ fn tail(text: &str) -> Result<Tail, String> {
 impl LogsOptions {
     pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
         let path = log_path(&client.container(&self.container)?)?;
-        let options = LogOptions { follow: self.follow, tail: self.tail.0, timestamps: self.timestamps };
+        let time = |text: &Option<String>| text.as_deref().map(timestamp).transpose();
+        let options = LogOptions {
+            follow: self.follow,
+            tail: self.tail.0,
+            timestamps: self.timestamps,
+            since: time(&self.since)?,
+            until: time(&self.until)?,
+            next: self.next,
+        };
         print_log(&path, &options, &mut io::stdout().lock(), &mut io::stderr().lock())?;
         Ok(0)
     }

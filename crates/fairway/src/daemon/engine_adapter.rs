@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use fairway_api::types::{Diagnosis, Explained, PlanDifference, Planned, Reloaded};
 use fairway_api::{
     About, Applied, EngineApi, ExitListener, Failure, FailureKind, Located, NamespaceReference, SandboxFiles,
-    Stopping,
+    Stopping, Usage,
 };
 use fairway_core::object::FileName;
 use fairway_core::traffic::Counters;
@@ -26,24 +26,33 @@ use rustix::process::Signal;
 use super::about::about;
 use super::on_demand::EndRequest;
 use super::reload::{Reload, ReloadError};
+use super::usage::usage;
 
 /// Implements the API's interface on an engine.
 pub struct EngineAdapter {
     engine: Arc<Engine>,
     data_root: String,
+    socket: path::PathBuf,
     reload: Arc<Reload>,
     end: Option<(Arc<EndRequest>, String)>,
 }
 
 impl EngineAdapter {
-    /// An adapter for an engine.
-    pub fn new(engine: Arc<Engine>, data_root: &path::Path, reload: Arc<Reload>) -> Self {
-        Self { engine, data_root: data_root.display().to_string(), reload, end: None }
+    /// An adapter for an engine, whose clients connect to `socket`.
+    pub fn new(
+        engine: Arc<Engine>,
+        data_root: &path::Path,
+        socket: &path::Path,
+        reload: Arc<Reload>,
+    ) -> Self {
+        let data_root = data_root.display().to_string();
+        Self { engine, data_root, socket: socket.to_owned(), reload, end: None }
     }
 
-    /// Has clients ask an on-demand daemon, which listens at `socket`, to end.
-    pub fn ended_by(self, request: Arc<EndRequest>, socket: &path::Path) -> Self {
-        Self { end: Some((request, socket.display().to_string())), ..self }
+    /// Has clients ask an on-demand daemon to end.
+    pub fn ended_by(self, request: Arc<EndRequest>) -> Self {
+        let socket = self.socket.display().to_string();
+        Self { end: Some((request, socket)), ..self }
     }
 }
 
@@ -132,6 +141,24 @@ impl Stopping for EngineStopping {
 }
 
 impl EngineApi for EngineAdapter {
+    fn usage(&self, process: u32) -> Result<Usage, Failure> {
+        usage(process).map_err(|error| {
+            let reason = format!("cannot read what process {process} uses: {error}");
+            Failure::new(FailureKind::Internal, reason)
+        })
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a process of a sandbox is started by this program, as users start it"
+    )]
+    fn program(&self) -> std::process::Command {
+        let mut program = std::process::Command::new("/proc/self/exe");
+        program.arg("--host").arg(format!("unix://{}", self.socket.display())).env_clear();
+        program.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        program
+    }
+
     fn is_started(&self) -> bool {
         self.engine.is_started()
     }

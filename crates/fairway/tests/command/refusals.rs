@@ -82,7 +82,6 @@ fn what_only_docker_has_is_refused_with_what_to_do() {
         ("run -v /a:/b x", "found: a sandbox sees the files of this host", 125),
         ("run --memory=1g x", "found: Fairway limits no resources", 125),
         ("exec --user bin web id", "found: the command runs as root of this host", 125),
-        ("top web", "'top': list its processes: fairway exec CONTAINER ps -ef", 1),
         ("compose up", "'compose': Fairway runs one command at a time", 1),
         ("network create --scope swarm x", "unexpected argument '--scope' found\n", 125),
     ] {

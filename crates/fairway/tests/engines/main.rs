@@ -8,6 +8,7 @@ mod aardvark;
 mod cni;
 mod containerd;
 mod docker;
+mod docker_clients;
 mod install;
 mod lxc;
 mod nspawn;

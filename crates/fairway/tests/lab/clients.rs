@@ -8,7 +8,9 @@ use fairway_lab::{Outcome, ask, serve_tcp};
 use serde_json::Value;
 
 use crate::cli::{fairway, field, inside, printed};
+use crate::dns::{RecordType, look_up};
 use crate::harness::Stage;
+use crate::upstream::RESOLVER;
 
 /// How long an answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,34 +45,88 @@ fn create(stage: &Stage, name: &str, body: &str) -> (u16, String) {
 }
 
 #[test]
-fn docker_run_says_why_not_and_leaves_nothing_that_was_to_vanish() {
+fn a_container_is_started_waited_for_and_vanishes() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
-        // `docker run -d --rm`: it waits for the removal, which comes though nothing ran.
-        let (status, text) =
-            create(&stage, "gone", r#"{"Image":"bb","Cmd":["true"],"HostConfig":{"AutoRemove":true}}"#);
+        // `docker run -d --rm`: it waits for the removal before it starts.
+        let body = r#"{"Image":"host","Cmd":["sh","-c","exit 7"],"HostConfig":{"AutoRemove":true}}"#;
+        let (status, text) = create(&stage, "short", body);
         assert_eq!(status, 201, "{text}");
-        let wait = send(&stage, "POST", "/containers/gone/wait?condition=removed", "");
+        let wait = send(&stage, "POST", "/containers/short/wait?condition=removed", "");
         // The wait is there once the next request is answered, for its head goes out at once.
         let mut head = [0; 12];
         (&wait).read_exact(&mut head).unwrap();
         assert_eq!(&head, b"HTTP/1.1 200");
-        let (status, text) = request(&stage, "POST", "/containers/gone/start", "");
-        assert_eq!(status, 501);
-        assert!(text.contains("cannot start container gone") && text.contains("fairway run --rm"), "{text}");
+        let (status, text) = request(&stage, "POST", "/containers/short/start", "");
+        assert_eq!((status, text.as_str()), (204, ""));
         let mut rest = String::new();
         (&wait).read_to_string(&mut rest).unwrap();
-        assert!(rest.contains(r#"{"StatusCode":0}"#), "{rest}");
-        // `docker create` and what it says to do next.
-        let (_, text) = create(&stage, "kept", r#"{"Image":"bb","Cmd":["sleep","1000"]}"#);
-        let made: Value = serde_json::from_str(&text).unwrap();
-        let warning = made["Warnings"][0].as_str().unwrap();
-        assert!(warning.starts_with("image bb is not used"), "{warning}");
-        let command = warning.rsplit_once("fairway ").unwrap().1;
-        printed(&stage, command);
-        assert_eq!(field(&stage, "kept", "Config.Image"), "bb");
+        assert!(rest.contains(r#"{"StatusCode":7}"#), "{rest}");
+        assert_eq!(request(&stage, "GET", "/containers/short/json", "").0, 404);
+
+        // One that cannot start vanishes too, and the reason is that of `fairway start`.
+        let body = r#"{"Image":"host","Cmd":["/no/such/program"],"HostConfig":{"AutoRemove":true}}"#;
+        create(&stage, "broken", body);
+        let (status, text) = request(&stage, "POST", "/containers/broken/start", "");
+        assert_eq!(status, 500);
+        assert!(text.contains("/no/such/program"), "{text}");
+        assert_eq!(request(&stage, "GET", "/containers/broken/json", "").0, 404);
+
+        create(&stage, "kept", r#"{"Image":"host:latest","Cmd":["sleep","1000"]}"#);
+        assert_eq!(request(&stage, "POST", "/containers/kept/start", "").0, 204);
         assert_eq!(request(&stage, "POST", "/containers/kept/start", "").0, 304);
+        assert_eq!(field(&stage, "kept", "Config.Image"), "host:latest");
         printed(&stage, "rm -f kept");
+    });
+}
+
+#[test]
+fn there_is_no_image_but_the_hosts_files() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let (status, text) = create(&stage, "web", r#"{"Image":"busybox","Cmd":["true"]}"#);
+        assert_eq!(status, 404);
+        assert!(text.contains("No such image: busybox: Fairway has none but host"), "{text}");
+        assert_eq!(request(&stage, "GET", "/images/busybox/json", "").0, 404);
+        assert_eq!(request(&stage, "GET", "/images/host/json", "").0, 200);
+        let (status, text) = request(&stage, "POST", "/images/create?fromImage=busybox&tag=latest", "");
+        assert_eq!(status, 501);
+        assert!(text.contains("Fairway has no images but host"), "{text}");
+        assert_eq!(request(&stage, "POST", "/swarm/leave?force=1", "").0, 503);
+        let (status, text) = request(&stage, "GET", "/nothing/of/docker", "");
+        assert_eq!(status, 404);
+        assert!(text.contains("Fairway has Docker's API"), "{text}");
+    });
+}
+
+#[test]
+fn a_renamed_container_is_found_by_its_new_name_alone() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::new(lab, &[]);
+        stage.network("app");
+        for name in ["web", "db"] {
+            let body = r#"{"Image":"host","Cmd":["sleep","1000"],"HostConfig":{"NetworkMode":"app"}}"#;
+            create(&stage, name, body);
+            assert_eq!(request(&stage, "POST", &format!("/containers/{name}/start"), "").0, 204);
+        }
+        let db = inside(&stage, "db");
+        let finds =
+            |name: &str| look_up(&db, RESOLVER, name, RecordType::A).is_ok_and(|found| found.len() == 1);
+        assert!(finds("web"));
+        assert_eq!(request(&stage, "POST", "/containers/web/rename?name=front", "").0, 204);
+        for _ in 0..2 {
+            assert!(finds("front") && !finds("web"));
+            assert_eq!(request(&stage, "GET", "/containers/web/json", "").0, 404);
+            stage.daemon.restart(&[]);
+        }
+        let (status, text) = request(&stage, "POST", "/containers/front/rename?name=db", "");
+        assert_eq!(status, 409, "{text}");
+        assert_eq!(request(&stage, "POST", "/containers/front/rename?name=front", "").0, 400);
+        assert_eq!(request(&stage, "POST", "/containers/db/rename?name=a%20b", "").0, 400);
+        assert_eq!(request(&stage, "POST", "/containers/db/rename?name=web", "").0, 204);
+        let events = printed(&stage, "events --since 1h --until 0s --filter event=rename");
+        assert!(events.contains("name=web") && events.contains("oldName=/db"), "{events}");
+        printed(&stage, "rm -f front web");
     });
 }
 
@@ -78,8 +134,8 @@ fn docker_run_says_why_not_and_leaves_nothing_that_was_to_vanish() {
 fn a_link_is_removed_and_its_ends_stay() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &["--icc=false"]);
-        create(&stage, "db", r#"{"Image":"bb","Cmd":["sleep","1000"],"ExposedPorts":{"80/tcp":{}}}"#);
-        let body = r#"{"Image":"bb","Cmd":["sleep","1000"],"HostConfig":{"Links":["db:data"]}}"#;
+        create(&stage, "db", r#"{"Image":"host","Cmd":["sleep","1000"],"ExposedPorts":{"80/tcp":{}}}"#);
+        let body = r#"{"Image":"host","Cmd":["sleep","1000"],"HostConfig":{"Links":["db:data"]}}"#;
         create(&stage, "web", body);
         printed(&stage, "start db web");
         let (web, db) = (inside(&stage, "web"), inside(&stage, "db"));
@@ -102,20 +158,20 @@ fn a_link_is_removed_and_its_ends_stay() {
 fn events_have_labels_and_image_and_are_filtered_by_them() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
-        create(&stage, "web", r#"{"Image":"bb","Cmd":["true"],"Labels":{"tier":"front"}}"#);
-        create(&stage, "db", r#"{"Image":"cc","Cmd":["true"]}"#);
+        create(&stage, "web", r#"{"Image":"host","Cmd":["true"],"Labels":{"tier":"front"}}"#);
+        create(&stage, "db", r#"{"Image":"host:latest","Cmd":["true"]}"#);
         let json = printed(&stage, "events --since 1h --until 0s --filter label=tier=front --format json");
         let event: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
-        assert_eq!((&event["from"], &event["Action"]), (&"bb".into(), &"create".into()));
-        let attributes = serde_json::json!({"image": "bb", "name": "web", "tier": "front"});
+        assert_eq!((&event["from"], &event["Action"]), (&"host".into(), &"create".into()));
+        let attributes = serde_json::json!({"image": "host", "name": "web", "tier": "front"});
         assert_eq!(event["Actor"]["Attributes"], attributes);
         let names = |filter: &str| {
             let line =
                 format!("events --since 1h --until 0s {filter} --format {{{{.Actor.Attributes.name}}}}");
             printed(&stage, &line)
         };
-        assert_eq!(names("--filter type=container --filter image=cc"), "db");
-        assert_eq!(names("--filter label=tier --filter image=bb"), "web");
+        assert_eq!(names("--filter type=container --filter image=host"), "web\ndb");
+        assert_eq!(names("--filter label=tier --filter image=host:latest"), "web");
         for filter in ["volume=x", "plugin=x", "label=tier=back", "image=dd"] {
             assert_eq!(names(&format!("--filter {filter}")), "", "{filter}");
         }

@@ -1,0 +1,289 @@
+//! Commands in running containers: `/containers/{id}/exec` and `/exec`.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fairway_model::RefusalKind;
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Child;
+use tokio::sync::mpsc;
+
+use super::Server;
+use super::call::Call;
+use super::hijack::{self, Framing, Upgrade};
+use super::process::{check_running, find, unstarted};
+use super::reply::Reply;
+use super::terminal::Terminal;
+use crate::engine_api::Failure;
+use crate::types::{Created, ExecCreate, ExecInspect, ExecProcess, ExecStart};
+
+/// How many commands are remembered; the oldest that ended are forgotten.
+const REMEMBERED: usize = 1000;
+/// How many pieces of input or output wait.
+const QUEUE: usize = 64;
+
+/// A command in a container.
+#[derive(Debug)]
+struct Exec {
+    container: String,
+    asked: ExecCreate,
+    /// Whether it was started.
+    started: bool,
+    exit_code: Option<i32>,
+    pid: u32,
+    terminal: Option<Arc<Terminal>>,
+}
+
+/// The commands that were asked for, by id.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Execs(Arc<Mutex<Register>>);
+
+#[derive(Debug, Default)]
+struct Register {
+    number: u64,
+    execs: BTreeMap<String, Exec>,
+}
+
+fn not_found(id: &str) -> Failure {
+    Failure::new(RefusalKind::NotFound, format!("No such exec instance: {id}"))
+}
+
+impl Execs {
+    fn lock(&self) -> MutexGuard<'_, Register> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers a command; returns its id.
+    fn add(&self, container: String, asked: ExecCreate, now: i64) -> String {
+        let mut register = self.lock();
+        register.number += 1;
+        // Ids begin with the number, so that they are in the order of time.
+        let id = format!("{:016x}{now:048x}", register.number);
+        let exec = Exec { container, asked, started: false, exit_code: None, pid: 0, terminal: None };
+        register.execs.insert(id.clone(), exec);
+        let excess = register.execs.len().saturating_sub(REMEMBERED);
+        let ended = register.execs.iter().filter(|(_, exec)| exec.exit_code.is_some() || !exec.started);
+        let oldest: Vec<String> = ended.take(excess).map(|(id, _)| id.clone()).collect();
+        oldest.iter().for_each(|id| drop(register.execs.remove(id)));
+        id
+    }
+
+    fn with<T>(&self, id: &str, look: impl FnOnce(&mut Exec) -> T) -> Result<T, Failure> {
+        self.lock().execs.get_mut(id).map(look).ok_or_else(|| not_found(id))
+    }
+}
+
+impl Server {
+    /// Remembers a command that is to be started.
+    pub(super) async fn create_exec(&self, id: String, call: Call) -> Result<Reply, Failure> {
+        let asked: ExecCreate = call.json()?;
+        if asked.cmd.is_empty() {
+            return Err(Failure::invalid("No exec command specified"));
+        }
+        let sandbox = self.call(move |engine| find(engine, &id)).await?;
+        check_running(&sandbox)?;
+        let id = self.execs.add(sandbox.id.to_string(), asked, self.engine.now());
+        Reply::created(&Created { id, warning: None, warnings: None })
+    }
+
+    /// Starts a command, and streams its input and output unless it is to be detached.
+    pub(super) async fn start_exec(
+        &self,
+        id: String,
+        call: Call,
+        upgrade: Option<Upgrade>,
+    ) -> Result<Reply, Failure> {
+        let ExecStart { detach } = if call.has_body() { call.json()? } else { ExecStart::default() };
+        let begun = self.execs.with(&id, |exec| {
+            let again = std::mem::replace(&mut exec.started, true);
+            (again, exec.asked.clone(), exec.container.clone())
+        });
+        let (again, asked, container) = begun?;
+        if again {
+            let reason = format!("Error: Exec command {id} has already run");
+            return Err(Failure::new(RefusalKind::Conflict, reason));
+        }
+        let arguments = arguments(&asked, &container);
+        let terminal = match asked.tty {
+            true => Some(Arc::new(Terminal::open().map_err(|error| unstarted(&error))?)),
+            false => None,
+        };
+        let mut program = self.program(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        match &terminal {
+            Some(terminal) => {
+                let [input, out, err] = terminal.streams().map_err(|error| unstarted(&error))?;
+                program.stdin(input).stdout(out).stderr(err);
+            }
+            None if asked.attach_stdin && !detach => drop(program.stdin(Stdio::piped())),
+            None => {}
+        }
+        let child = program.spawn().map_err(|error| unstarted(&error))?;
+        self.execs.with(&id, |exec| {
+            exec.pid = child.id().unwrap_or_default();
+            exec.terminal.clone_from(&terminal);
+        })?;
+        let streams = self.run_exec(id, child, &asked, terminal, detach);
+        Ok(match detach {
+            true => Reply::empty(StatusCode::OK),
+            false => hijack::reply(upgrade, streams.framing, streams.output, streams.input),
+        })
+    }
+
+    /// Has a command run to its end, and remembers its exit code.
+    fn run_exec(
+        &self,
+        id: String,
+        mut child: Child,
+        asked: &ExecCreate,
+        terminal: Option<Arc<Terminal>>,
+        detach: bool,
+    ) -> Streams {
+        let (send, output) = mpsc::channel(QUEUE);
+        let execs = self.execs.clone();
+        if let Some(terminal) = terminal {
+            let (input, received) = mpsc::channel(QUEUE);
+            tokio::spawn(async move {
+                let copied = terminal.copy(received, send);
+                let code = exit_code(&mut child).await;
+                copied.await;
+                end(&execs, &id, code);
+            });
+            let input = (asked.attach_stdin && !detach).then_some(input);
+            return Streams { framing: Framing::Raw, output, input };
+        }
+        let input = child.stdin.take().map(|mut stdin| {
+            let (input, mut received) = mpsc::channel::<Bytes>(QUEUE);
+            tokio::spawn(async move {
+                while let Some(piece) = received.recv().await {
+                    if stdin.write_all(&piece).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            input
+        });
+        let wanted = [asked.attach_stdout && !detach, asked.attach_stderr && !detach];
+        tokio::spawn(async move {
+            hijack::copy_streams(&mut child, wanted, Framing::Multiplexed, &send).await;
+            let code = exit_code(&mut child).await;
+            // The client asks for the code as soon as the stream ends.
+            end(&execs, &id, code);
+            drop(send);
+        });
+        Streams { framing: Framing::Multiplexed, output, input }
+    }
+
+    /// What is known of a command.
+    pub(super) fn inspect_exec(&self, id: &str) -> Result<Reply, Failure> {
+        let found = self.execs.with(id, |exec| ExecInspect {
+            id: id.to_owned(),
+            running: exec.started && exec.exit_code.is_none(),
+            exit_code: exec.exit_code,
+            process_config: ExecProcess {
+                tty: exec.asked.tty,
+                entrypoint: exec.asked.cmd.first().cloned().unwrap_or_default(),
+                arguments: exec.asked.cmd.iter().skip(1).cloned().collect(),
+                privileged: exec.asked.privileged,
+                user: String::new(),
+            },
+            open_stdin: exec.asked.attach_stdin,
+            open_stdout: exec.asked.attach_stdout,
+            open_stderr: exec.asked.attach_stderr,
+            container_id: exec.container.clone(),
+            pid: exec.pid,
+            can_remove: false,
+            detach_keys: String::new(),
+        })?;
+        Reply::json(&found)
+    }
+
+    /// Sets the size of a command's terminal.
+    pub(super) fn resize_exec(&self, id: &str, call: &Call) -> Result<Reply, Failure> {
+        let size = |name| call.number::<u16>(name).map(Option::unwrap_or_default);
+        let (height, width) = (size("h")?, size("w")?);
+        match self.execs.with(id, |exec| exec.terminal.clone())? {
+            Some(terminal) => terminal.resize(height, width).map_err(|error| unstarted(&error))?,
+            None => return Err(Failure::invalid(format!("exec {id} has no terminal, or does not run"))),
+        }
+        Ok(Reply::empty(StatusCode::OK))
+    }
+}
+
+/// What a command sends and receives.
+struct Streams {
+    framing: Framing,
+    output: mpsc::Receiver<Bytes>,
+    input: Option<mpsc::Sender<Bytes>>,
+}
+
+async fn exit_code(child: &mut Child) -> i32 {
+    let status = child.wait().await.ok();
+    // A command that was killed with the program has no code.
+    status.and_then(|status| status.code()).unwrap_or(137)
+}
+
+fn end(execs: &Execs, id: &str, code: i32) {
+    // One that is forgotten needs no code.
+    let _ = execs.with(id, |exec| {
+        (exec.exit_code, exec.terminal) = (Some(code), None);
+    });
+}
+
+/// The arguments of `fairway exec`.
+fn arguments(asked: &ExecCreate, container: &str) -> Vec<String> {
+    let mut arguments = vec!["exec".to_owned()];
+    arguments.extend(asked.env.iter().map(|variable| format!("--env={variable}")));
+    if !asked.working_dir.is_empty() {
+        arguments.push(format!("--workdir={}", asked.working_dir));
+    }
+    for (flag, given) in [("--privileged", asked.privileged), ("--own-terminal", asked.tty)] {
+        arguments.extend(given.then(|| flag.to_owned()));
+    }
+    arguments.push("--".to_owned());
+    arguments.push(container.to_owned());
+    arguments.extend(asked.cmd.iter().cloned());
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(words: &[&str]) -> ExecCreate {
+        ExecCreate { cmd: words.iter().map(|word| (*word).to_owned()).collect(), ..ExecCreate::default() }
+    }
+
+    #[test]
+    fn options_are_those_of_the_command_line() {
+        let mut exec = asked(&["sh", "-c", "--env=x"]);
+        assert_eq!(arguments(&exec, "web"), ["exec", "--", "web", "sh", "-c", "--env=x"]);
+        exec = ExecCreate {
+            env: vec!["A=1".to_owned()],
+            working_dir: "/tmp".to_owned(),
+            privileged: true,
+            tty: true,
+            ..asked(&["sh"])
+        };
+        let expected =
+            ["exec", "--env=A=1", "--workdir=/tmp", "--privileged", "--own-terminal", "--", "web", "sh"];
+        assert_eq!(arguments(&exec, "web"), expected);
+    }
+
+    #[test]
+    fn the_oldest_that_do_not_run_are_forgotten() {
+        let execs = Execs::default();
+        let running = execs.add("web".to_owned(), asked(&["sh"]), 7);
+        execs.with(&running, |exec| exec.started = true).unwrap();
+        let idle = execs.add("web".to_owned(), asked(&["sh"]), 7);
+        for _ in 0..REMEMBERED {
+            execs.add("web".to_owned(), asked(&["sh"]), 7);
+        }
+        assert!(execs.with(&running, |_| ()).is_ok());
+        assert_eq!(execs.with(&idle, |_| ()).unwrap_err().message, format!("No such exec instance: {idle}"));
+        assert_eq!(execs.lock().execs.len(), REMEMBERED);
+        assert_eq!(running.len(), 64);
+    }
+}

@@ -1,0 +1,87 @@
+//! `fairway top`: the processes of a sandbox, in the columns of `ps -ef`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use clap::Args;
+use fairway_api::Client;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::error::CommandError;
+use super::print::print_line;
+use crate::processes::{self, Process};
+
+/// Which sandbox.
+#[derive(Debug, Args)]
+pub(super) struct TopOptions {
+    /// Name or id of a running sandbox
+    container: String,
+}
+
+/// A time of processors, as `ps` has it.
+fn duration(seconds: u64) -> String {
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+impl TopOptions {
+    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
+        let known = client.container(&self.container)?;
+        if !known.state.running {
+            return Err(CommandError::NotRunning(self.container.clone()));
+        }
+        let unreadable = |source| CommandError::Processes { name: self.container.clone(), source };
+        print_line("UID PID PPID C STIME TTY TIME CMD")?;
+        if known.state.pid != 0 {
+            for line in list(known.state.pid).map_err(unreadable)? {
+                print_line(&line)?;
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// A line for each process of a sandbox.
+fn list(first: u32) -> io::Result<Vec<String>> {
+    let users = users(&fs::read_to_string("/etc/passwd").unwrap_or_default());
+    let booted = booted(&fs::read_to_string("/proc/stat")?);
+    let ticks = rustix::param::clock_ticks_per_second().max(1);
+    let line = |(pid, process): (u32, Process)| {
+        let Process { user, command, stat } = process;
+        let user = users.get(&user).cloned().unwrap_or_else(|| user.to_string());
+        let started = i64::try_from(booted + stat.started / ticks).unwrap_or_default();
+        let started = Timestamp::from_second(started).unwrap_or_default().to_zoned(TimeZone::system());
+        let (terminal, time) = (stat.terminal(), duration(stat.ticks / ticks));
+        format!("{user} {pid} {} 0 {} {terminal} {time} {command}", stat.parent, started.strftime("%H:%M"))
+    };
+    Ok(processes::of_sandbox(first)?.into_iter().map(line).collect())
+}
+
+/// The names of users by their numbers.
+fn users(passwd: &str) -> BTreeMap<u32, String> {
+    let user = |line: &str| {
+        let mut columns = line.split(':');
+        let name = columns.next()?.to_owned();
+        Some((columns.nth(1)?.parse().ok()?, name))
+    };
+    passwd.lines().filter_map(user).collect()
+}
+
+/// When the host was started, in seconds since 1970.
+fn booted(stat: &str) -> u64 {
+    let line = stat.lines().find_map(|line| line.strip_prefix("btime "));
+    line.and_then(|text| text.trim().parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_users_are_those_of_ps() {
+        assert_eq!((duration(0), duration(3_725)), ("00:00:00".into(), "01:02:05".into()));
+        assert_eq!(users("root:x:0:0::/root:/bin/sh\nbroken\nweb:x:33:33::/:/bin/false\n")[&33], "web");
+        assert_eq!(booted("cpu 1\nbtime 1795312963\n"), 1_795_312_963);
+    }
+}

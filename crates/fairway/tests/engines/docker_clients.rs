@@ -1,0 +1,125 @@
+//! Docker's own clients at Fairway's daemon: the command line, and Compose.
+
+use crate::stage::{self, PROGRAM, printed, sh, succeeds, wait_for};
+
+/// Starts a daemon at the place where Docker's clients look for theirs.
+fn set_up() {
+    sh(&format!("{PROGRAM} daemon --data-root /run/data >/run/daemon.log 2>&1 &"));
+    sh("ip netns add lan && ip link add lan0 type veth peer name eth0 netns lan
+        ip address add 10.10.50.1/24 dev lan0 && ip link set lan0 up
+        ip -n lan address add 10.10.50.9/24 dev eth0 && ip -n lan link set eth0 up");
+    wait_for("the daemon", || succeeds("test -S /run/fairway.sock"));
+    sh("ln -s fairway.sock /run/docker.sock");
+}
+
+fn docker(arguments: &str) -> String {
+    sh(&format!("docker {arguments}"))
+}
+
+/// Ends the daemon, which has to have nothing left.
+fn end() {
+    assert_eq!(sh("docker ps -aq"), "");
+    sh("pkill -f '[d]aemon --data-root'");
+    wait_for("the end of the daemon", || !succeeds("pgrep -f '[d]aemon --data-root'"));
+    sh(&format!("{PROGRAM} daemon --data-root /run/data --remove"));
+    assert_eq!(sh("ip -br link | grep -v -E '^(lo|lan0)' || true; nft list tables"), "");
+}
+
+#[test]
+fn the_command_line_runs_containers() {
+    stage::run(&["docker", "ip", "nft"], |_| {
+        set_up();
+        assert_eq!(docker("run --rm host echo hello"), "hello");
+        // One that ends at once loses nothing.
+        for number in 0..5 {
+            assert_eq!(docker(&format!("run --rm host echo {number}")), number.to_string());
+        }
+        let both = sh("docker run --rm host sh -c 'echo out; echo err >&2; exit 7' 2>/run/err || echo $?");
+        assert_eq!((both.as_str(), sh("cat /run/err").as_str()), ("out\n7", "err"));
+
+        docker("network create app");
+        docker(
+            "run -d --name web --network app -p 8080:80 host sh -c 'echo web > /run/name; exec busybox httpd -f -p 80 -h /run'",
+        );
+        docker(
+            "run -d --name db --network app --network-alias store host sh -c 'while :; do echo tick; sleep 0.1; done'",
+        );
+        let get =
+            |place: &str, url: &str| printed(&format!("{place} timeout 3 wget -qO- -t 1 http://{url}/name"));
+        wait_for("the server", || get("ip netns exec lan", "10.10.50.1:8080").as_deref() == Some("web"));
+        assert_eq!(get("docker exec db", "web").as_deref(), Some("web"));
+
+        wait_for("lines", || docker("logs db").lines().count() >= 3);
+        assert_eq!(docker("logs -n 1 db"), "tick");
+        let line = docker("logs -n 1 -t db");
+        assert!(line.starts_with("20") && line.ends_with("Z tick"), "{line}");
+        assert_eq!(docker("logs --since 1h --until 30m db"), "");
+        assert_eq!(docker("exec -e A=1 -w /tmp db sh -c 'echo $A $(pwd)'"), "1 /tmp");
+        assert_eq!(sh("docker exec db sh -c 'exit 3' || echo $?"), "3");
+        assert_eq!(sh("echo data | docker exec -i db cat"), "data");
+        // A terminal, with the size of the client's.
+        let shown = sh(
+            "script -qec 'stty rows 33 cols 99; docker exec -it db sh -c \"tty; sleep 0.3; stty size\"' /dev/null </dev/null",
+        );
+        assert!(shown.contains("/dev/pts/") && shown.contains("33 99"), "{shown}");
+        let top = docker("top db");
+        assert!(top.starts_with("UID") && top.contains("while :; do echo tick"), "{top}");
+        let stats = docker("stats --no-stream --format '{{.Name}} {{.NetIO}} {{.PIDs}}' web");
+        assert!(stats.starts_with("web ") && !stats.contains(" 0B / 0B "), "{stats}");
+
+        // Attached: to what it writes from now on, and to its end.
+        let attached = sh(
+            "docker attach --no-stdin db > /run/attached & sleep 0.5; docker stop -t 1 db; wait; cat /run/attached",
+        );
+        assert!(attached.lines().filter(|line| *line == "tick").count() >= 2, "{attached}");
+        docker("rename db store1");
+        docker("restart -t 1 store1");
+        assert_eq!(get("docker exec store1", "web").as_deref(), Some("web"));
+        assert_eq!(docker("ps --format '{{.Names}} {{.Image}}'"), "store1 host\nweb host");
+        docker("rm -f web store1");
+        docker("system prune -f");
+        end();
+    });
+}
+
+#[test]
+fn compose_brings_services_up_and_down() {
+    stage::run(&["docker", "docker-compose", "ip", "nft"], |_| {
+        set_up();
+        sh("mkdir /run/shop && cd /run/shop && cat > docker-compose.yml <<'END'
+version: \"3\"
+services:
+  web:
+    image: host
+    command: sh -c 'mkdir -p /run/www; echo web > /run/www/name; echo web is up; exec busybox httpd -f -p 80 -h /run/www'
+    networks: [front, back]
+    ports: [\"8080:80\"]
+  db:
+    image: host
+    command: sh -c 'echo db is up; exec sleep 1000'
+    networks:
+      back: {aliases: [database]}
+networks:
+  front: {}
+  back: {internal: true}
+END");
+        let compose = |arguments: &str| sh(&format!("cd /run/shop && docker-compose {arguments} 2>&1"));
+        compose("up -d");
+        let get = || printed("ip netns exec lan timeout 3 wget -qO- -t 1 http://10.10.50.1:8080/name");
+        wait_for("the server", || get().as_deref() == Some("web"));
+        assert_eq!(compose("port web 80"), "0.0.0.0:8080");
+        assert!(compose("ps").contains("web"));
+        let logs = compose("logs --no-color");
+        assert!(logs.contains("web is up") && logs.contains("db is up"), "{logs}");
+        assert!(compose("exec -T web getent hosts database").contains("database"));
+        assert_eq!(sh("docker network ls -qf name=shop_ | wc -l"), "2");
+        compose("restart -t 1 db");
+        assert!(compose("exec -T web getent hosts database").contains("database"));
+        // New containers take the names of the old ones, which are renamed before.
+        compose("up -d --force-recreate -t 1");
+        wait_for("the server", || get().as_deref() == Some("web"));
+        compose("down -t 1");
+        assert_eq!(get(), None);
+        end();
+    });
+}
