@@ -43,6 +43,8 @@ use crate::face::daemon::{self, Place};
 pub const NAME: &str = "netavark";
 /// The version of netavark whose protocol this is.
 const VERSION: &str = "2.1.0";
+/// The directory of root's podman, for commands of units, which name none.
+const CONFIG: &str = "/run/containers/networks";
 
 /// Runs a command of netavark. `arguments` begins with the name of the program.
 pub fn main(arguments: &[OsString]) -> ExitCode {
@@ -99,9 +101,10 @@ impl Face {
                 let mut rng = Rng::new(getrandom::u64().map_err(NetavarkError::Random)?);
                 json(&create::network(self.load()?, &links, &program, now, &mut rng)?)
             }
-            Command::FirewalldReload => Err(NetavarkError::NotNeeded(
-                "firewalld-reload is not needed: the Fairway daemon notices what firewalld changes",
-            )),
+            // The daemon repairs what firewalld changes. The unit of this command is active as long as it waits.
+            Command::FirewalldReload => loop {
+                std::thread::park();
+            },
             Command::DhcpProxy { .. } => Err(NetavarkError::NotNeeded(
                 "dhcp-proxy is not needed: the Fairway daemon gets and renews leases itself",
             )),
@@ -264,9 +267,12 @@ impl Face {
         }
     }
 
-    /// Has the daemon make the kernel equal to what was asked for; one that starts does so first.
+    /// Has the daemon make the kernel equal to what was asked for; one that starts does so first. Without a container
+    /// there is none, and nothing to repair.
     fn repair(&self) -> Result<(), NetavarkError> {
-        daemon::ask(&self.place("firewall-reload")?, |client| client.doctor(true))?;
+        let directory = self.arguments.config.as_deref().unwrap_or(Path::new(CONFIG)).to_owned();
+        let place = Place { rootless: self.arguments.rootless.unwrap_or(false), directory };
+        daemon::ask_if_any(&place, |client| client.doctor(true))?;
         Ok(())
     }
 }

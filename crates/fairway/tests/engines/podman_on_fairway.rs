@@ -6,55 +6,60 @@ use crate::podman::prepare;
 use crate::stage::{self, PROGRAM, printed, sh, succeeds, wait_for};
 
 /// What the tests take.
-const PROGRAMS: [&str; 5] = ["podman", "crun", "conmon", "nft", "ip"];
+pub const PROGRAMS: [&str; 5] = ["podman", "crun", "conmon", "nft", "ip"];
 
 /// Makes this host's podman use the program as its netavark and, unless `aardvark` is another one, as its aardvark-dns.
-fn set_up(aardvark: &str) {
+pub fn set_up(aardvark: &str) {
     prepare();
     sh(&format!(
         "mkdir /run/helpers && ln -s {PROGRAM} /run/helpers/netavark && ln -s {aardvark} /run/helpers/aardvark-dns
          for file in /usr/lib/podman/* /usr/libexec/podman/*; do
              test -e $file && test ! -e /run/helpers/$(basename $file) && ln -s $file /run/helpers/ || true
          done
-         printf '[network]\\nnetwork_backend=\"netavark\"\\n[engine]\\nhelper_binaries_dir=[\"/run/helpers\"]\\n' > /run/containers.conf
-         ip netns add lan && ip link add lan0 type veth peer name eth0 netns lan
-         ip address add 10.10.50.1/24 dev lan0 && ip link set lan0 up
-         ip -n lan address add 10.10.50.9/24 dev eth0 && ip -n lan link set eth0 up"
+         printf '[network]\\nnetwork_backend=\"netavark\"\\n[engine]\\nhelper_binaries_dir=[\"/run/helpers\"]\\n' > /run/containers.conf"
     ));
+    connect_lan();
 }
 
-fn podman(arguments: &str) -> String {
+/// Connects this host to a LAN with a neighbor, the namespace `lan` of `ip netns`.
+pub fn connect_lan() {
+    sh("ip netns add lan && ip link add lan0 type veth peer name eth0 netns lan
+        ip address add 10.10.50.1/24 dev lan0 && ip link set lan0 up
+        ip -n lan address add 10.10.50.9/24 dev eth0 && ip -n lan link set eth0 up");
+}
+
+pub fn podman(arguments: &str) -> String {
     sh(&format!("{PODMAN} {arguments}"))
 }
 
-const PODMAN: &str =
+pub const PODMAN: &str =
     "CONTAINERS_CONF=/run/containers.conf CONTAINERS_STORAGE_CONF=/run/storage.conf podman --runtime crun";
 
 /// Starts a container that serves its own name at port 80.
-fn serve(name: &str, options: &str) {
+pub fn serve(name: &str, options: &str) {
     podman(&format!(
         "run -d --name {name} --cgroups=disabled {options} bb sh -c 'echo {name} > /name; exec httpd -f -p 80 -h /'"
     ));
 }
 
 /// What a container reads from a web server.
-fn fetch(container: &str, url: &str) -> Option<String> {
+pub fn fetch(container: &str, url: &str) -> Option<String> {
     printed(&format!("timeout 5 env {PODMAN} exec {container} wget -qO- http://{url}/name"))
 }
 
 /// What this host, or a namespace of `ip netns`, reads from a web server.
-fn fetch_from(place: &str, url: &str) -> Option<String> {
+pub fn fetch_from(place: &str, url: &str) -> Option<String> {
     printed(&format!("{place} timeout 3 wget -qO- -t 1 http://{url}/name"))
 }
 
 /// The process of the daemon on demand.
-fn daemon() -> Option<String> {
+pub fn daemon() -> Option<String> {
     let found = sh("pgrep -f '[d]aemon --on-demand' || true");
     found.lines().next().map(str::to_owned)
 }
 
 /// Waits until nothing is left of Fairway: the daemon ends a few seconds after its last container.
-fn assert_nothing_is_left() {
+pub fn assert_nothing_is_left() {
     // The daemon executes itself to remove what it made, and has no command line for a moment.
     wait_for("the end of the daemon", || daemon().is_none() && left().is_empty());
     assert_eq!(left(), "");

@@ -85,8 +85,9 @@ fn find(program: &str) -> Option<PathBuf> {
 
 /// Makes all directories that engines write to private and in memory, and the image.
 fn prepare() {
-    sh("mount -t tmpfs tmpfs /run && mkdir -p /run/image/bin /run/image/etc /run/image/proc /run/image/sys /run/image/dev /run/image/usr
-        for directory in etc var/lib; do
+    sh("mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /dev/shm
+        mkdir -p /run/image/bin /run/image/etc /run/image/proc /run/image/sys /run/image/dev /run/image/usr
+        for directory in etc var/lib var/log; do
             mkdir -p /run/above/$directory /run/work/$directory
             above=upperdir=/run/above/$directory,workdir=/run/work/$directory
             mount -t overlay -o lowerdir=/$directory,$above overlay /$directory

@@ -61,7 +61,7 @@ pub(super) enum Command {
     },
     /// Completes and checks the configuration of a new network
     Create,
-    /// Not needed: the daemon notices changes of firewalld itself
+    /// Waits until it is ended: the daemon repairs what firewalld changes
     #[command(name = "firewalld-reload")]
     FirewalldReload,
     /// Repairs the firewall
