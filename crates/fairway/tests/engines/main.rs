@@ -15,6 +15,7 @@ mod nspawn;
 mod oci;
 mod podman;
 mod podman_on_fairway;
+mod podman_restart;
 mod podman_with_firewalld;
 mod stage;
 mod trace;

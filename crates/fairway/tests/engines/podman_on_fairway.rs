@@ -179,6 +179,41 @@ fn a_container_on_several_networks_with_ipv6_has_one_way_out() {
     });
 }
 
+/// Netavark loosens the filter on its bridges. Answers of Fairway's containers take the way that the question came.
+#[test]
+fn strict_reverse_path_filters_drop_nothing() {
+    stage::run(&PROGRAMS, |_| {
+        set_up(PROGRAM);
+        sh("for links in all default lan0; do sysctl -qw net.ipv4.conf.$links.rp_filter=1; done");
+        podman("network create one");
+        podman("network create two");
+        podman("network create --internal closed");
+        let strict = "--sysctl net.ipv4.conf.all.rp_filter=1";
+        serve("first", &format!("{strict} --network one --network two --network closed -p 8080:80"));
+        serve("second", &format!("{strict} --network closed --network two -p 8081:80"));
+        serve("a", &format!("{strict} --network one"));
+        serve("b", &format!("{strict} --network two"));
+        serve("c", &format!("{strict} --network closed"));
+        for (port, name) in [(8080, "first"), (8081, "second")] {
+            for place in ["", "ip netns exec lan"] {
+                let answer = fetch_from(place, &format!("10.10.50.1:{port}"));
+                assert_eq!(answer.as_deref(), Some(name), "{place}");
+            }
+            assert_eq!(fetch_from("", &format!("127.0.0.1:{port}")).as_deref(), Some(name));
+            for from in ["first", "second", "a", "b"] {
+                let answer = fetch(from, &format!("10.10.50.1:{port}"));
+                assert_eq!(answer.as_deref(), Some(name), "from {from}");
+            }
+        }
+        for (from, name) in [("a", "first"), ("b", "first"), ("c", "first"), ("b", "second"), ("c", "second")]
+        {
+            assert_eq!(fetch(from, name).as_deref(), Some(name), "from {from}");
+        }
+        podman("rm -f -t 0 first second a b c");
+        assert_nothing_is_left();
+    });
+}
+
 #[test]
 fn the_real_aardvark_dns_may_resolve_the_names() {
     stage::run(&PROGRAMS, |_| {
