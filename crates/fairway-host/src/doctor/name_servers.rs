@@ -4,8 +4,9 @@ use std::io::Read;
 use std::net::IpAddr;
 
 use fairway_kernel::{namespace, survey};
-use fairway_model::{Protocol, ResolvConf};
+use fairway_model::{Protocol, ResolvConf, ResolverAddresses};
 use fairway_walk::{Listener, NamespaceId};
+use ipnet::IpNet;
 
 use crate::host::Host;
 
@@ -44,12 +45,14 @@ fn on_loopback(process: u32) -> Vec<IpAddr> {
 }
 
 /// Whether a socket answers a name server's address: one at port 53, or one at the address itself, since rules may lead
-/// port 53 there, as Docker's do.
+/// port 53 there, as Docker's do. Rules of Fairway lead all addresses of the resolver's range to one socket in the range.
 fn is_served(sockets: &[Listener], server: IpAddr) -> bool {
-    sockets
-        .iter()
-        .filter(|it| it.protocol == Protocol::Udp.number())
-        .any(|it| it.address == server || (it.address.is_unspecified() && it.port == DNS))
+    let is_resolver = |address: IpAddr| IpNet::V4(ResolverAddresses::RANGE).contains(&address);
+    sockets.iter().filter(|it| it.protocol == Protocol::Udp.number()).any(|it| {
+        it.address == server
+            || (is_resolver(it.address) && is_resolver(server))
+            || (it.address.is_unspecified() && it.port == DNS)
+    })
 }
 
 #[cfg(test)]
@@ -83,5 +86,13 @@ mod tests {
             assert_eq!(is_served(std::slice::from_ref(&socket), server), served, "{socket:?}");
         }
         assert!(!is_served(&[], server));
+    }
+
+    #[test]
+    fn the_resolver_serves_all_addresses_of_its_range() {
+        let resolver = [socket(Protocol::Udp, "127.0.0.64", 40123)];
+        for (server, served) in [("127.0.0.65", true), ("127.0.0.127", true), ("127.0.0.53", false)] {
+            assert_eq!(is_served(&resolver, server.parse().unwrap()), served, "{server}");
+        }
     }
 }
