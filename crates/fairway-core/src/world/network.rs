@@ -2,6 +2,7 @@
 
 mod address_in_use;
 mod adopt;
+mod families;
 mod lan;
 mod peers;
 
@@ -100,12 +101,7 @@ impl World {
         let internal = request.internal || options.internal;
         options.check_gateway_modes(internal)?;
         options.check_isolation(driver)?;
-        let asks_ipv6 = request.subnets.iter().any(|s| s.subnet.is_some_and(|s| s.addr().is_ipv6()));
-        let enable_ipv4 = request.enable_ipv4.or(options.enable_ipv4).unwrap_or(true);
-        let enable_ipv6 = request.enable_ipv6.or(options.enable_ipv6).unwrap_or(asks_ipv6);
-        if !enable_ipv4 && !enable_ipv6 {
-            return Err(Refusal::NoFamily);
-        }
+        let [enable_ipv4, enable_ipv6] = families::families(&request, &options, driver)?;
         let uplink = self.uplink(&request, &options, driver)?;
         self.check_peers(&options.peers, driver, internal)?;
         lan::check_dhcp(&request, &options, driver, enable_ipv4)?;

@@ -47,6 +47,8 @@ pub struct NetworkOptions {
     pub enable_ipv4: Option<bool>,
     /// `com.docker.network.enable_ipv6`, without `--ipv6`.
     pub enable_ipv6: Option<bool>,
+    /// `fairway.addresses=false`.
+    pub without_addresses: bool,
     /// `com.docker.network.internal`.
     pub internal: bool,
     /// `fairway.peers`.
@@ -344,6 +346,8 @@ impl NetworkOptions {
 
 /// The option with the uplink of a lan network or the parent of a macvlan network.
 pub const PARENT: &str = "parent";
+/// The option that leaves the addresses of a network to its endpoints.
+pub(super) const ADDRESSES: &str = "fairway.addresses";
 /// The option that takes IPv4 addresses from the LAN's DHCP server.
 pub(super) const DHCP: &str = "fairway.dhcp";
 /// The option with the peers of a routed network: `SUBNET@HOST`, separated by commas.

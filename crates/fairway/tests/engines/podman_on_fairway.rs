@@ -214,6 +214,50 @@ fn strict_reverse_path_filters_drop_nothing() {
     });
 }
 
+/// As a container does that has a DHCP client of its own.
+#[test]
+fn containers_of_networks_without_addresses_bring_their_own() {
+    stage::run(&PROGRAMS, |_| {
+        set_up(PROGRAM);
+        podman("network create app");
+        podman("network create --ipam-driver none bare");
+        podman("network create -d macvlan --opt parent=lan0 --ipam-driver none lan");
+        let addresses = |name: &str| podman(&format!("exec {name} ip -o address show scope global"));
+        let add = |name: &str, address: &str, link: &str| {
+            podman(&format!("exec {name} ip address add {address}/24 dev {link}"))
+        };
+        serve("a", "--cap-add NET_ADMIN --network bare");
+        serve("b", "--cap-add NET_ADMIN --network app --network bare:interface_name=bare0 -p 8080:80");
+        serve("c", "--cap-add NET_ADMIN --network lan");
+        assert_eq!((addresses("a"), addresses("c")), (String::new(), String::new()));
+        assert_eq!(sh("ip -o address show dev podman2"), "");
+        add("a", "192.168.7.1", "eth0");
+        add("b", "192.168.7.2", "bare0");
+        add("c", "10.10.50.77", "eth0");
+        let assert_reached = || {
+            assert_eq!(fetch("a", "192.168.7.2").as_deref(), Some("b"));
+            assert_eq!(fetch("b", "192.168.7.1").as_deref(), Some("a"));
+            assert_eq!(fetch_from("ip netns exec lan", "10.10.50.77").as_deref(), Some("c"));
+            assert_eq!(fetch_from("ip netns exec lan", "10.10.50.1:8080").as_deref(), Some("b"));
+        };
+        assert_reached();
+        // The next daemon leaves a container its addresses, and so do another network and a repair.
+        sh(&format!("kill -9 {}", daemon().unwrap()));
+        serve("d", "--network bare");
+        assert_reached();
+        podman("network connect app a");
+        podman("network connect --ip 10.89.0.77 app d");
+        sh("/run/helpers/netavark --config /run/containers/networks firewall-reload");
+        assert_reached();
+        let findings = sh(&format!("{PROGRAM} doctor"));
+        assert!(!findings.contains("warning") && !findings.contains("error"), "{findings}");
+        let log = sh("cat /run/fairway/on-demand/daemon.log");
+        assert!(!log.contains("WARN"), "{log}");
+        podman("rm -f -t 0 a b c d");
+        assert_nothing_is_left();
+    });
+}
+
 #[test]
 fn the_real_aardvark_dns_may_resolve_the_names() {
     stage::run(&PROGRAMS, |_| {

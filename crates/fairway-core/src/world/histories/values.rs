@@ -19,7 +19,8 @@ pub(super) fn network_name(number: u8) -> String {
 pub(super) const OWN_BRIDGE: &str = "own0";
 
 /// The options that random networks have.
-pub(super) const NETWORK_OPTIONS: [(&str, &str); 19] = [
+pub(super) const NETWORK_OPTIONS: [(&str, &str); 20] = [
+    ("fairway.addresses", "false"),
     ("com.docker.network.bridge.name", OWN_BRIDGE),
     ("com.docker.network.bridge.gateway_mode_ipv4", "routed"),
     ("com.docker.network.bridge.gateway_mode_ipv4", "nat-unprotected"),

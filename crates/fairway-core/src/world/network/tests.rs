@@ -25,6 +25,52 @@ fn an_unknown_driver_is_refused_with_the_drivers() {
 }
 
 #[test]
+fn sandboxes_of_a_network_without_addresses_have_interfaces_alone() {
+    let (mut world, mut rng) = world();
+    let without = |change: &dyn Fn(&mut CreateNetwork)| {
+        create("bare", None, |request| {
+            request.options.insert("fairway.addresses".to_owned(), "false".to_owned());
+            change(request);
+        })
+    };
+    let subnet = SubnetRequest { subnet: "10.1.0.0/24".parse().ok(), ..SubnetRequest::default() };
+    for (command, reason) in [
+        (without(&|request| request.subnets = vec![subnet.clone()]), "drop --subnet"),
+        (without(&|request| request.enable_ipv6 = Some(true)), "drop --ipv4 and --ipv6"),
+        (without(&|request| request.driver = "routed".to_owned()), "add -d bridge"),
+        (
+            without(&|request| drop(request.options.insert("fairway.guard".into(), "strict".into()))),
+            "drop fairway.guard",
+        ),
+    ] {
+        let refusal = refused(&mut world, &mut rng, command);
+        assert!(refusal.contains("fairway.addresses") && refusal.contains(reason), "{refusal}");
+    }
+    let join = [("bare", EndpointRequest::default()), ("app", EndpointRequest::default())];
+    run(
+        &mut world,
+        &mut rng,
+        [
+            without(&|_| ()),
+            network("app", Some("10.1.0.0/24")),
+            sandbox("a", &join, Default::default()),
+            start("a"),
+        ],
+    );
+    let bare = world.find_network("bare").unwrap();
+    assert_eq!((bare.enable_ipv4, bare.enable_ipv6, bare.subnets.len()), (false, false, 0));
+    let endpoint = world.endpoints_of_network(bare.id).next().unwrap();
+    let allocation = endpoint.allocation.as_ref().unwrap();
+    assert_eq!(allocation.addresses().count(), 0);
+    // The way out is the other network's.
+    let gateway = world.default_route_endpoint(endpoint.sandbox, true).unwrap();
+    assert_eq!(world.network(gateway.network).unwrap().name, "app");
+    let update = [("fairway.names".to_owned(), Some("false".to_owned()))].into();
+    let update = Command::UpdateNetwork { network: "bare".to_owned(), options: update };
+    run(&mut world, &mut rng, [update]);
+}
+
+#[test]
 fn removing_a_network_disconnects_stopped_containers() {
     let (mut world, mut rng) = world();
     let join = [("app", EndpointRequest::default())];

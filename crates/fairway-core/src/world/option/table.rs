@@ -1,8 +1,9 @@
 //! The table of network options, for parsing and help.
 
 use super::{
-    ADVERTISE_COUNT, ADVERTISE_INTERVAL, COUNT, DEFAULT_ROUTE, DHCP, GATEWAY_MODE_IPV4, GATEWAY_MODE_IPV6,
-    Given, INTERVAL, ISOLATE, METRIC, MTU_RANGE, NetworkOptions, PARENT, PEERS, ROUTES, STORM_LIMIT,
+    ADDRESSES, ADVERTISE_COUNT, ADVERTISE_INTERVAL, COUNT, DEFAULT_ROUTE, DHCP, GATEWAY_MODE_IPV4,
+    GATEWAY_MODE_IPV6, Given, INTERVAL, ISOLATE, METRIC, MTU_RANGE, NetworkOptions, PARENT, PEERS, ROUTES,
+    STORM_LIMIT,
 };
 use crate::world::Refusal;
 
@@ -55,6 +56,10 @@ pub const NETWORK_OPTIONS: &[NetworkOption] = options! {
     };
     DHCP, "BOOL", PARENTED, "Take IPv4 addresses from the DHCP server of the LAN", |read, given| {
         read.bridge.dhcp = given.flag()?;
+        Ok(())
+    };
+    ADDRESSES, "BOOL", &["bridge", "macvlan"], "Give sandboxes addresses", |read, given| {
+        read.without_addresses = !given.flag()?;
         Ok(())
     };
     ISOLATE, "strict|true|false", &["bridge"], "Isolation from other bridge networks", |read, given| {

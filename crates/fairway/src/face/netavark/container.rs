@@ -177,7 +177,7 @@ fn addresses(
 ) -> Result<[Option<IpAddr>; 2], RequestError> {
     let chosen = match (chosen, by) {
         (Some(chosen), _) => chosen,
-        (None, Addresses::Dhcp) => return Ok([None, None]),
+        (None, Addresses::Dhcp | Addresses::None) => return Ok([None, None]),
         (None, Addresses::Chosen) => return Err(RequestError::NoAddresses),
     };
     let subnets = network.subnets.as_deref().unwrap_or_default();

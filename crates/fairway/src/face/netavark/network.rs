@@ -25,6 +25,8 @@ pub(super) enum Addresses {
     Chosen,
     /// A DHCP server on the LAN chooses them.
     Dhcp,
+    /// The container itself does.
+    None,
 }
 
 /// Reads options of a network by name.
@@ -145,6 +147,7 @@ impl<'a> Options<'a> {
             "" | "host-local" => Ok(Addresses::Chosen),
             "dhcp" if self.0.driver == "bridge" && !self.is_unmanaged()? => Err(RequestError::DhcpManaged),
             "dhcp" if self.0.driver == "macvlan" => Ok(Addresses::Dhcp),
+            "none" => Ok(Addresses::None),
             other => Err(RequestError::Unsupported {
                 network: self.0.name.clone(),
                 what: format!("ipam driver {other} with driver {}", self.0.driver),
@@ -165,6 +168,9 @@ pub(super) fn network(
         "bridge" => bridge_options(network, &read)?,
         _ => macvlan_options(network, &read, addresses, default_parent)?,
     };
+    if addresses == Addresses::None {
+        options.extend(pair("fairway.addresses", "false"));
+    }
     options.extend(name_options(network));
     options.extend(pair("fairway.routes", &routes(network.routes.as_deref().unwrap_or_default())?));
     if read.parsed::<GoBool>("no_default_route")?.is_some_and(|it| it.0) {

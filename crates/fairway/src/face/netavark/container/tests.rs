@@ -30,6 +30,28 @@ fn option(name: &str, value: &str) -> Option<BTreeMap<String, String>> {
 }
 
 #[test]
+fn networks_without_ipam_give_no_addresses() {
+    for (text, driver) in [(ONE_NETWORK, "bridge"), (MACVLAN, "macvlan")] {
+        let request = with(text, |container, network| {
+            container.networks[0].endpoint.static_ips = None;
+            network.subnets = None;
+            network.ipam_options = option("driver", "none");
+        });
+        let request = request.unwrap();
+        let network = &request.networks[0];
+        assert_eq!(
+            (network.driver.as_str(), network.enable_ipv4, network.enable_ipv6),
+            (driver, Some(false), Some(false))
+        );
+        assert_eq!(network.options.get("fairway.addresses").map(String::as_str), Some("false"));
+        assert_eq!(
+            request.container.networking_config.endpoints_config[0].1.ipam_config,
+            Some(EndpointIpam::default())
+        );
+    }
+}
+
+#[test]
 fn a_container_of_one_network_joins_it_with_its_ports() {
     let request = joined(&read(ONE_NETWORK)).unwrap();
     assert_eq!(request.id, "2ab34ab590a92ab34ab590a92ab34ab590a92ab34ab590a92ab34ab590a92ab3");
@@ -190,10 +212,6 @@ fn what_cannot_be_done_is_refused_by_name() {
     assert_eq!(
         refused(&|_, network| network.ipam_options = option("driver", "dhcp")),
         "cannot use dhcp ipam driver without using the option mode=unmanaged"
-    );
-    assert_eq!(
-        refused(&|_, network| network.ipam_options = option("driver", "none")),
-        "network b1: ipam driver none with driver bridge is not supported by Fairway: give the network a subnet"
     );
     assert_eq!(
         refused(&|container, _| {
