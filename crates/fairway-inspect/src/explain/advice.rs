@@ -1,6 +1,7 @@
 //! Suggests what to change so that a lost or refused packet gets through.
 
 mod dropped;
+mod firewalld;
 #[cfg(test)]
 mod tests;
 mod vanished;

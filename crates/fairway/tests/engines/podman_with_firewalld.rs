@@ -1,6 +1,7 @@
 //! The real podman with Fairway as its netavark, next to the real firewalld with its default zone.
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
@@ -9,6 +10,9 @@ use crate::stage::{self, PROGRAM, Running, sh, succeeds, wait_for};
 
 /// What the tests take.
 const PROGRAMS: [&str; 7] = ["podman", "crun", "conmon", "nft", "firewalld", "firewall-cmd", "dbus-daemon"];
+
+/// The table of firewalld, as recorded.
+const FIREWALLD: &str = include_str!("../data/foreign/firewalld.nft");
 
 /// Starts the system bus, through which firewalld is asked.
 fn start_bus() -> Running {
@@ -72,7 +76,13 @@ fn containers_pass_firewalld_also_after_its_reloads() {
             sh("/run/helpers/netavark firewall-reload");
         }
         assert_eq!(unit.0.try_wait().unwrap(), None, "a unit of podman's waits as long as firewalld runs");
-        // What containers send to the host itself is for the zone to decide.
+        // What containers send to the host itself is for the zone to decide, and explain has the command.
+        assert_eq!(fetch("db", "10.10.50.1:9000"), None);
+        let explained = sh(&format!("{PROGRAM} explain db 10.10.50.1:9000 || true"));
+        let (_, command) = explained.rsplit_once("that is a rule of firewalld: ").unwrap();
+        sh(command);
+        assert_eq!(fetch("db", "10.10.50.1:9000").as_deref(), Some("host"));
+        sh("firewall-cmd --remove-port=9000/tcp");
         assert_eq!(fetch("db", "10.10.50.1:9000"), None);
         sh("firewall-cmd --zone=trusted --add-source=10.89.0.0/16");
         assert_eq!(fetch("db", "10.10.50.1:9000").as_deref(), Some("host"));
@@ -85,6 +95,36 @@ fn containers_pass_firewalld_also_after_its_reloads() {
         assert!(!findings.contains("firewalld"), "{findings}");
         podman("rm -f -t 0 web db");
         sh("nft delete table inet firewalld");
+        assert_nothing_is_left();
+    });
+}
+
+/// As firewalld 2.1 and later with `NftablesTableOwner=yes`.
+#[test]
+fn a_table_that_firewalld_locks_is_a_finding_with_its_command() {
+    stage::run(&PROGRAMS, |_| {
+        set_up(PROGRAM);
+        serve_outside();
+        let table = FIREWALLD.replace("table inet firewalld {", "table inet firewalld { flags owner;");
+        std::fs::write("/run/locked.nft", table).unwrap();
+        // The lock is that of the program's socket.
+        let mut nft =
+            Command::new("nft").arg("-i").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        nft.stdin.as_mut().unwrap().write_all(b"include \"/run/locked.nft\"\n").unwrap();
+        let nft = Running(nft);
+        wait_for("the table", || succeeds("nft list table inet firewalld"));
+        podman("network create app");
+        serve("web", "--network app -p 8080:80");
+        assert_eq!(fetch_from("ip netns exec lan", "10.10.50.1:8080").as_deref(), Some("web"));
+        assert_eq!(fetch("web", "10.10.50.9"), None);
+        let command =
+            "firewall-cmd --permanent --zone=trusted --add-interface=podman1 && firewall-cmd --reload";
+        let findings = sh(&format!("{PROGRAM} doctor || true"));
+        assert!(findings.contains(&format!("fix      {command}\n")), "{findings}");
+        let explained = sh(&format!("{PROGRAM} explain web 10.10.50.9:80 || true"));
+        assert!(explained.ends_with(&format!("that is a rule of firewalld: {command}")), "{explained}");
+        podman("rm -f -t 0 web");
+        drop(nft);
         assert_nothing_is_left();
     });
 }

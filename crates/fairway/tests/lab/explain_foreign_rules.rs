@@ -111,6 +111,12 @@ fn zones_of_firewalld_are_walked() {
             "{}",
             refused.sentence
         );
+        let trust =
+            "firewall-cmd --permanent --zone=trusted --add-interface=fairway0 && firewall-cmd --reload";
+        assert!(refused.advice.unwrap_or_default().contains(trust));
+        let refused = street.explain("d1", &format!("{HOST}:9000"));
+        let open = "that is a rule of firewalld: firewall-cmd --zone=public --add-port=9000/tcp";
+        assert_eq!(refused.advice.as_deref(), Some(open));
     });
 }
 

@@ -1,5 +1,6 @@
 //! Advice for packets that a rule drops: what to allow for Fairway's rules, which rule to delete for foreign ones.
 
+use super::firewalld::firewalld;
 use super::{Location, networks_of, place, routed_at, sandbox_of, way_out};
 use crate::explain::{Peer, Query};
 use fairway_core::object::iptables::{USER, is_ours as is_our_chain};
@@ -29,7 +30,9 @@ pub(super) fn dropped(
         Step::Chain { hook, bridged, hits, .. } if !hits.is_empty() => Some((*hook, *bridged)),
         _ => None,
     });
-    Some(of_others(location, hook?, by))
+    let hook = hook?;
+    let of_firewalld = || firewalld(world, walk, hook.0, by).filter(|_| location.is_host);
+    Some(of_firewalld().unwrap_or_else(|| of_others(location, hook, by)))
 }
 
 fn is_ours(hit: &RuleHit) -> bool {
