@@ -10,6 +10,7 @@ mod container;
 mod event;
 mod exec;
 mod fairway;
+mod framing;
 mod hijack;
 mod join;
 mod network;

@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 
 use super::Server;
 use super::call::Call;
-use super::hijack::{self, Framing, Upgrade};
+use super::framing::Framing;
+use super::hijack::{self, Upgrade};
 use super::process::{check_running, find, unstarted};
 use super::reply::Reply;
 use super::terminal::Terminal;

@@ -1,8 +1,7 @@
-//! Connections that become streams of a process: Docker's hijacking of HTTP, and its framing of output.
+//! Connections that become streams of a process: Docker's hijacking of HTTP.
 
 use std::time::Duration;
 
-use fairway_model::Sandbox;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Interest};
@@ -11,6 +10,7 @@ use tokio::process::Child;
 use tokio::sync::mpsc;
 
 use super::connection::Watched;
+use super::framing::Framing;
 use super::reply::Reply;
 
 /// How much output is read at once.
@@ -20,41 +20,6 @@ const GLANCE: Duration = Duration::from_secs(1);
 
 /// The connection of a request that asks to hijack it.
 pub(super) type Upgrade = hyper::upgrade::OnUpgrade;
-
-/// How output is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// As it is: that of a terminal.
-    Raw,
-    /// In frames that name their stream, as Docker's `stdcopy` reads them.
-    Multiplexed,
-}
-
-impl Framing {
-    /// How a client expects what a container writes: as it is if it asked for a terminal, which Fairway's have not.
-    pub(super) fn of(sandbox: &Sandbox) -> Self {
-        if sandbox.options.tty { Self::Raw } else { Self::Multiplexed }
-    }
-
-    /// The type of a body.
-    pub(super) fn content_type(self) -> &'static str {
-        match self {
-            Self::Raw => "application/vnd.docker.raw-stream",
-            Self::Multiplexed => "application/vnd.docker.multiplexed-stream",
-        }
-    }
-
-    /// A piece of output as it is sent: with the number of its stream and its length before it.
-    fn frame(self, stream: u8, piece: &[u8]) -> Bytes {
-        match self {
-            Self::Raw => Bytes::copy_from_slice(piece),
-            Self::Multiplexed => {
-                let length = u32::try_from(piece.len()).unwrap_or(u32::MAX).to_be_bytes();
-                [&[stream, 0, 0, 0], &length[..], piece].concat().into()
-            }
-        }
-    }
-}
 
 /// The reply to a request that hijacks its connection: on that, or as a body for a client that does not ask for it, what
 /// `output` receives; `input` gets what the client sends.
@@ -147,7 +112,7 @@ pub(super) async fn copy_streams(
     }
 }
 
-/// Sends what a stream has, until it ends or nobody receives.
+/// Sends what a stream has, until it ends or the receiver is gone.
 async fn copy(
     from: Option<impl AsyncRead + Unpin>,
     stream: u8,
@@ -169,12 +134,6 @@ async fn copy(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn frames_are_dockers() {
-        assert_eq!(Framing::Multiplexed.frame(2, b"no\n"), &[2, 0, 0, 0, 0, 0, 0, 3, b'n', b'o', b'\n'][..]);
-        assert_eq!(Framing::Raw.frame(2, b"no\n"), &b"no\n"[..]);
-    }
 
     fn run<T>(work: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)

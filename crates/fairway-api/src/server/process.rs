@@ -13,7 +13,8 @@ use tokio::process::{Child, Command as Process};
 use tokio::sync::mpsc;
 
 use super::call::Call;
-use super::hijack::{self, Framing, Upgrade};
+use super::framing::Framing;
+use super::hijack::{self, Upgrade};
 use super::reply::Reply;
 use super::{Server, absent, look};
 use crate::engine_api::{EngineApi, Failure, FailureKind};

@@ -16,7 +16,7 @@ use tokio::time::Sleep;
 
 use super::API_VERSION;
 use super::clients::Connection;
-use super::hijack::Framing;
+use super::framing::Framing;
 use crate::engine_api::{Failure, FailureKind};
 use crate::types::ErrorMessage;
 
