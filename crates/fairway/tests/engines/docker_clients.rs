@@ -1,5 +1,7 @@
 //! Docker's own clients at Fairway's daemon: the command line, and Compose.
 
+use std::path::Path;
+
 use crate::stage::{self, PROGRAM, printed, sh, succeeds, wait_for};
 
 /// Starts a daemon at the place where Docker's clients look for theirs.
@@ -25,61 +27,71 @@ fn end() {
     assert_eq!(sh("ip -br link | grep -v -E '^(lo|lan0)' || true; nft list tables"), "");
 }
 
+/// Where Docker's command line may be, of several versions.
+const CLIENTS: [&str; 2] = ["/usr/bin/docker", "/usr/local/bin/docker"];
+
 #[test]
 fn the_command_line_runs_containers() {
     stage::run(&["docker", "ip", "nft"], |_| {
         set_up();
-        assert_eq!(docker("run --rm host echo hello"), "hello");
-        // One that ends at once loses nothing.
-        for number in 0..5 {
-            assert_eq!(docker(&format!("run --rm host echo {number}")), number.to_string());
+        for client in CLIENTS.into_iter().filter(|client| Path::new(client).exists()) {
+            sh(&format!("mount --bind {client} $(command -v docker)"));
+            run_containers();
         }
-        let both = sh("docker run --rm host sh -c 'echo out; echo err >&2; exit 7' 2>/run/err || echo $?");
-        assert_eq!((both.as_str(), sh("cat /run/err").as_str()), ("out\n7", "err"));
-
-        docker("network create app");
-        docker(
-            "run -d --name web --network app -p 8080:80 host sh -c 'echo web > /run/name; exec busybox httpd -f -p 80 -h /run'",
-        );
-        docker(
-            "run -d --name db --network app --network-alias store host sh -c 'while :; do echo tick; sleep 0.1; done'",
-        );
-        let get =
-            |place: &str, url: &str| printed(&format!("{place} timeout 3 wget -qO- -t 1 http://{url}/name"));
-        wait_for("the server", || get("ip netns exec lan", "10.10.50.1:8080").as_deref() == Some("web"));
-        assert_eq!(get("docker exec db", "web").as_deref(), Some("web"));
-
-        wait_for("lines", || docker("logs db").lines().count() >= 3);
-        assert_eq!(docker("logs -n 1 db"), "tick");
-        let line = docker("logs -n 1 -t db");
-        assert!(line.starts_with("20") && line.ends_with("Z tick"), "{line}");
-        assert_eq!(docker("logs --since 1h --until 30m db"), "");
-        assert_eq!(docker("exec -e A=1 -w /tmp db sh -c 'echo $A $(pwd)'"), "1 /tmp");
-        assert_eq!(sh("docker exec db sh -c 'exit 3' || echo $?"), "3");
-        assert_eq!(sh("echo data | docker exec -i db cat"), "data");
-        // A terminal, with the size of the client's.
-        let shown = sh(
-            "script -qec 'stty rows 33 cols 99; docker exec -it db sh -c \"tty; sleep 0.3; stty size\"' /dev/null </dev/null",
-        );
-        assert!(shown.contains("/dev/pts/") && shown.contains("33 99"), "{shown}");
-        let top = docker("top db");
-        assert!(top.starts_with("UID") && top.contains("while :; do echo tick"), "{top}");
-        let stats = docker("stats --no-stream --format '{{.Name}} {{.NetIO}} {{.PIDs}}' web");
-        assert!(stats.starts_with("web ") && !stats.contains(" 0B / 0B "), "{stats}");
-
-        // Attached: to what it writes from now on, and to its end.
-        let attached = sh(
-            "docker attach --no-stdin db > /run/attached & sleep 0.5; docker stop -t 1 db; wait; cat /run/attached",
-        );
-        assert!(attached.lines().filter(|line| *line == "tick").count() >= 2, "{attached}");
-        docker("rename db store1");
-        docker("restart -t 1 store1");
-        assert_eq!(get("docker exec store1", "web").as_deref(), Some("web"));
-        assert_eq!(docker("ps --format '{{.Names}} {{.Image}}'"), "store1 host\nweb host");
-        docker("rm -f web store1");
-        docker("system prune -f");
         end();
     });
+}
+
+fn run_containers() {
+    assert_eq!(docker("run --rm host echo hello"), "hello");
+    // One that ends at once loses nothing.
+    for number in 0..5 {
+        assert_eq!(docker(&format!("run --rm host echo {number}")), number.to_string());
+    }
+    let both = sh("docker run --rm host sh -c 'echo out; echo err >&2; exit 7' 2>/run/err || echo $?");
+    assert_eq!((both.as_str(), sh("cat /run/err").as_str()), ("out\n7", "err"));
+
+    docker("network create app");
+    docker(
+        "run -d --name web --network app -p 8080:80 host sh -c 'echo web > /run/name; exec busybox httpd -f -p 80 -h /run'",
+    );
+    docker(
+        "run -d --name db --network app --network-alias store host sh -c 'while :; do echo tick; sleep 0.1; done'",
+    );
+    let get =
+        |place: &str, url: &str| printed(&format!("{place} timeout 3 wget -qO- -t 1 http://{url}/name"));
+    wait_for("the server", || get("ip netns exec lan", "10.10.50.1:8080").as_deref() == Some("web"));
+    assert_eq!(get("docker exec db", "web").as_deref(), Some("web"));
+
+    wait_for("lines", || docker("logs db").lines().count() >= 3);
+    assert_eq!(docker("logs -n 1 db"), "tick");
+    let line = docker("logs -n 1 -t db");
+    assert!(line.starts_with("20") && line.ends_with("Z tick"), "{line}");
+    assert_eq!(docker("logs --since 1h --until 30m db"), "");
+    assert_eq!(docker("exec -e A=1 -w /tmp db sh -c 'echo $A $(pwd)'"), "1 /tmp");
+    assert_eq!(sh("docker exec db sh -c 'exit 3' || echo $?"), "3");
+    assert_eq!(sh("echo data | docker exec -i db cat"), "data");
+    // A terminal, with the size of the client's.
+    let shown = sh(
+        "script -qec 'stty rows 33 cols 99; docker exec -it db sh -c \"tty; sleep 0.3; stty size\"' /dev/null </dev/null",
+    );
+    assert!(shown.contains("/dev/pts/") && shown.contains("33 99"), "{shown}");
+    let top = docker("top db");
+    assert!(top.starts_with("UID") && top.contains("while :; do echo tick"), "{top}");
+    let stats = docker("stats --no-stream --format '{{.Name}} {{.NetIO}} {{.PIDs}}' web");
+    assert!(stats.starts_with("web ") && !stats.contains(" 0B / 0B "), "{stats}");
+
+    // Attached: to what it writes from now on, and to its end.
+    let attached = sh(
+        "docker attach --no-stdin db > /run/attached & sleep 0.5; docker stop -t 1 db; wait; cat /run/attached",
+    );
+    assert!(attached.lines().filter(|line| *line == "tick").count() >= 2, "{attached}");
+    docker("rename db store1");
+    docker("restart -t 1 store1");
+    assert_eq!(get("docker exec store1", "web").as_deref(), Some("web"));
+    assert_eq!(docker("ps --format '{{.Names}} {{.Image}}'"), "store1 host\nweb host");
+    docker("rm -f web store1");
+    docker("system prune -f");
 }
 
 #[test]
