@@ -24,15 +24,17 @@ mod system;
 mod terminal;
 mod trace;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::UPGRADE;
 use hyper::{Method, Request, Response};
+use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 
@@ -82,7 +84,7 @@ pub fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// Answers requests on `listener` until `shutdown` resolves, then lets replies in progress finish for
+/// Answers requests on all of `listeners` until `shutdown` resolves, then lets replies in progress finish for
 /// up to two seconds. Blocks the thread that calls it. Clients that connect afterwards wait, as long as the listener is
 /// open, until it is served again.
 ///
@@ -90,23 +92,34 @@ pub fn runtime() -> io::Result<Runtime> {
 /// The threads or the socket cannot be set up. The failure of a connection ends that connection only.
 pub fn serve(
     runtime: &Runtime,
-    listener: &UnixListener,
+    listeners: &[UnixListener],
     engine: Arc<dyn EngineApi>,
     clients: &Clients,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let listener = listener.try_clone()?;
-    listener.set_nonblocking(true)?;
-    runtime.block_on(accept(listener, engine, clients, shutdown))
+    let listeners = listeners.iter().map(UnixListener::try_clone).collect::<io::Result<Vec<_>>>()?;
+    listeners.iter().try_for_each(|listener| listener.set_nonblocking(true))?;
+    runtime.block_on(accept(listeners, engine, clients, shutdown))
+}
+
+/// The next connection at any of the listeners.
+async fn next(listeners: &[tokio::net::UnixListener]) -> io::Result<UnixStream> {
+    poll_fn(|context| {
+        let accepted = listeners.iter().map(|listener| listener.poll_accept(context));
+        accepted.into_iter().find(Poll::is_ready).unwrap_or(Poll::Pending)
+    })
+    .await
+    .map(|(stream, _)| stream)
 }
 
 async fn accept(
-    listener: UnixListener,
+    listeners: Vec<UnixListener>,
     engine: Arc<dyn EngineApi>,
     clients: &Clients,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let listener = tokio::net::UnixListener::from_std(listener)?;
+    let listeners = listeners.into_iter().map(tokio::net::UnixListener::from_std);
+    let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
     let server = Server {
         engine,
         turns: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
@@ -123,8 +136,8 @@ async fn accept(
         tokio::select! {
             () = &mut shutdown => break,
             _ = slow.tick() => clients.close_slow(),
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => match clients.admit(&stream) {
+            accepted = next(&listeners) => match accepted {
+                Ok(stream) => match clients.admit(&stream) {
                     Ok(connection) => {
                         tokio::spawn(server.clone().connection(stream, connection, stopped.clone()));
                     }
@@ -146,7 +159,7 @@ async fn accept(
             },
         }
     }
-    drop((listener, stopped));
+    drop((listeners, stopped));
     stopping.send_replace(true);
     let drained = tokio::time::timeout(DRAIN, stopping.closed()).await;
     if drained.is_err() {

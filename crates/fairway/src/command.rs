@@ -62,7 +62,7 @@ const DEFAULT_HOST: &str = "unix:///run/fairway.sock";
 #[derive(Debug, Parser)]
 #[command(name = "fairway", version, about, styles = Styles::plain(), subcommand_required = true)]
 struct Arguments {
-    /// Daemon socket to connect to, or to listen at [default: unix:///run/fairway.sock]
+    /// Daemon socket to connect to, or to listen at; the daemon takes several [default: unix:///run/fairway.sock]
     #[arg(
         short = 'H',
         long,
@@ -72,7 +72,7 @@ struct Arguments {
         value_name = "SOCKET",
         help_heading = "Global options"
     )]
-    host: Option<String>,
+    host: Vec<String>,
     /// Enable debug mode
     #[arg(short = 'D', long, global = true, help_heading = "Global options")]
     debug: bool,
@@ -204,13 +204,15 @@ impl Arguments {
     }
 
     fn act(self) -> Result<i32, CommandError> {
-        let Self { host, debug, log_level, verb } = self;
-        if !matches!(verb, Verb::Daemon(_)) {
-            // They were held for the daemon, which alone has handlers for them.
-            let _ = unblock_signals();
-            if let Some(level) = if debug { Some(Level::Debug) } else { log_level } {
-                logging::start(level);
-            }
+        let Self { host: mut hosts, debug, log_level, verb } = self;
+        if let Verb::Daemon(options) = verb {
+            return options.run(hosts, debug, log_level);
+        }
+        let host = hosts.pop();
+        // They were held for the daemon, which alone has handlers for them.
+        let _ = unblock_signals();
+        if let Some(level) = if debug { Some(Level::Debug) } else { log_level } {
+            logging::start(level);
         }
         let session = || Session::open(host.as_deref().unwrap_or(DEFAULT_HOST));
         match verb {
@@ -246,9 +248,8 @@ impl Arguments {
             Verb::Store(command) => command.run(),
             Verb::Install(options) => options.run(),
             Verb::Uninstall(options) => options.run(host),
-            // It has no daemon to ask, and is run without this.
-            Verb::Demo => Ok(0),
-            Verb::Daemon(options) => options.run(host, debug, log_level),
+            // The demo has no daemon to ask, and both are run without this.
+            Verb::Demo | Verb::Daemon(_) => Ok(0),
         }
     }
 }

@@ -5,6 +5,7 @@ mod arguments;
 mod backend;
 mod configuration;
 mod configuration_error;
+mod endpoint;
 mod engine_adapter;
 mod file;
 mod ignored;
@@ -12,6 +13,7 @@ mod listen;
 pub mod on_demand;
 mod reload;
 mod take_over;
+mod tls;
 mod usage;
 
 use std::os::unix::net::UnixStream;
@@ -71,6 +73,9 @@ pub enum DaemonError {
     /// Another daemon runs, or a file occupies the path of the socket.
     #[error("{0}")]
     Listen(#[from] listen::ListenError),
+    /// The API cannot be served at TCP.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     /// An on-demand daemon is in the way.
     #[error(transparent)]
     TakeOver(#[from] TakeOverError),
@@ -107,6 +112,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     let signals = Signals::handle(&runtime).map_err(DaemonError::Signals)?;
     let flags = arguments.clone();
     let (configuration, log_level) = configured(arguments)?;
+    let activated = listen::activated();
     raise_descriptor_limit();
     grow_descriptor_table();
     if let Err(error) = close_on_exec_from(FIRST_INHERITED) {
@@ -119,7 +125,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
         true => on_demand::check_exec_root(&configuration).map(|()| None)?,
         false => Some(take_over::take_over(&configuration)?),
     };
-    let socket = listen::listen(&configuration.socket, &configuration.exec_root)?;
+    let sockets = listen::listen_everywhere(&configuration, activated)?;
     drop(lock);
     cgroup::sweep();
     let (engine, started) = start(options(&configuration))?;
@@ -153,7 +159,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
                 () = until_idle(on_demand.as_mut()) => {}
             }
         };
-        fairway_api::serve(&runtime, &socket, Arc::clone(&control) as _, &clients, until)
+        fairway_api::serve(&runtime, &sockets, Arc::clone(&control) as _, &clients, until)
             .map_err(DaemonError::Serve)?;
         match (ended, &on_demand) {
             (Some(failed), _) => break failed,
@@ -195,7 +201,7 @@ pub fn remove(configuration: &Configuration, force: bool) -> Result<Removed, Dae
         return Err(DaemonError::Running(socket.clone()));
     }
     let removed = Engine::remove(options(configuration), force).map_err(DaemonError::Remove)?;
-    listen::remove(socket, &configuration.exec_root);
+    listen::remove(configuration);
     relay::forget();
     on_demand::delete_files(configuration);
     // What others put there stays, and the directory with it.

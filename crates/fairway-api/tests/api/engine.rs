@@ -252,7 +252,7 @@ impl RunningServer {
         let api: Arc<dyn EngineApi> = engine.clone();
         let thread = std::thread::spawn(move || {
             let (runtime, clients) = (runtime().unwrap(), Clients::new(limits));
-            let served = serve(&runtime, &listener, api, &clients, async {
+            let served = serve(&runtime, &[listener], api, &clients, async {
                 stopped.await.ok();
             });
             runtime.shutdown_background();

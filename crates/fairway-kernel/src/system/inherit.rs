@@ -1,7 +1,7 @@
 //! Signals and descriptors that an executed program inherits.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -67,6 +67,17 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
+/// Takes over a socket that this process was started with; none if the descriptor is no unix socket.
+///
+/// To be called once for each descriptor, while there is no other code that owns one which it did not open.
+pub fn take_inherited_socket(descriptor: i32) -> Option<OwnedFd> {
+    // SAFETY: the descriptor is only looked at; one that is not open is refused with EBADF.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let domain = rustix::net::sockopt::socket_domain(borrowed).ok()?;
+    // SAFETY: it is open, as was seen, and was open when this process began: no code here owns it.
+    (domain == rustix::net::AddressFamily::UNIX).then(|| unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
@@ -99,6 +110,21 @@ mod tests {
         assert_eq!(blocked(), "0000000000000200");
         unblock_signals().unwrap();
         assert_eq!(blocked(), "0000000000000000");
+    }
+
+    #[test]
+    fn unix_sockets_alone_are_taken_over() {
+        use std::os::fd::IntoRawFd;
+
+        let (one, mut other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut taken =
+            std::os::unix::net::UnixStream::from(take_inherited_socket(one.into_raw_fd()).unwrap());
+        std::io::Write::write_all(&mut taken, b"x").unwrap();
+        let mut byte = [0];
+        std::io::Read::read_exact(&mut other, &mut byte).unwrap();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(take_inherited_socket(std::os::fd::AsRawFd::as_raw_fd(&tcp)).is_none());
+        assert!(take_inherited_socket(9999).is_none());
     }
 
     #[test]

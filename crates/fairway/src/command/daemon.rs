@@ -34,12 +34,12 @@ pub(super) struct DaemonOptions {
 impl DaemonOptions {
     pub(super) fn run(
         self,
-        host: Option<String>,
+        hosts: Vec<String>,
         debug: bool,
         level: Option<Level>,
     ) -> Result<i32, CommandError> {
         let Self { log_level, validate, reload: reloads, remove: removes, force, mut arguments } = self;
-        arguments.socket = host;
+        arguments.sockets = hosts;
         arguments.level = log_level.or(level);
         arguments.debug = debug.then_some(true);
         if validate {

@@ -140,6 +140,21 @@ pub struct DaemonArguments {
     /// User that the relay runs as, where it can change its user [default: 61137]
     #[arg(long, value_name = "UID")]
     pub relay_user: Option<u32>,
+    /// Use TLS for -H tcp://..., and accept clients whose certificate is of --tlscacert [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub tlsverify: Option<bool>,
+    /// Trust only clients whose certificate is of this authority
+    #[arg(long, value_name = "FILE")]
+    pub tlscacert: Option<PathBuf>,
+    /// TLS certificate of the daemon
+    #[arg(long, value_name = "FILE")]
+    pub tlscert: Option<PathBuf>,
+    /// TLS key of the daemon
+    #[arg(long, value_name = "FILE")]
+    pub tlskey: Option<PathBuf>,
+    /// TLS without certificates of clients: dockerd's flag, which is refused
+    #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub tls: Option<bool>,
     /// Sockets to listen on, as a key of the file
     #[arg(skip)]
     pub hosts: Option<Vec<String>>,
@@ -150,10 +165,10 @@ pub struct DaemonArguments {
     /// Debug mode, of the command line or as a key of the file
     #[arg(skip)]
     pub debug: Option<bool>,
-    /// The socket of the command line.
+    /// The sockets of the command line.
     #[arg(skip)]
     #[serde(skip)]
-    pub socket: Option<String>,
+    pub sockets: Vec<String>,
     /// Flags of dockerd's that mean nothing here.
     #[command(flatten)]
     #[serde(skip)]

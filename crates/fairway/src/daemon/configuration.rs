@@ -10,6 +10,7 @@ use fairway_model::{Backend, DefaultBridge, LogLimits, PacketMark, Settings};
 
 use super::arguments::{DaemonArguments, NetworkOption};
 use super::configuration_error::ConfigurationError;
+use super::endpoint::{ApiEndpoint, DEFAULT_SOCKET, TlsFiles};
 use super::file;
 use crate::logging::Level;
 use crate::relay;
@@ -25,8 +26,12 @@ pub const ON_DEMAND: &str = "on-demand";
 pub struct Configuration {
     /// Whether the daemon ends with its last sandbox.
     pub on_demand: bool,
-    /// Where to listen.
+    /// The unix socket that the daemon listens at in any case.
     pub socket: PathBuf,
+    /// Further places where the API is served.
+    pub endpoints: Vec<ApiEndpoint>,
+    /// The files of TLS, where the API is served at TCP.
+    pub tls: Option<TlsFiles>,
     /// The persistent state directory.
     pub data_root: PathBuf,
     /// The runtime state directory.
@@ -52,15 +57,8 @@ impl DaemonArguments {
         let bridge = default_bridge(&all)?;
         check_host_gateway(all.host_gateway.as_deref().unwrap_or_default())?;
         warn_of_ipv6_flags(&all);
-        let socket = all.socket.or_else(|| all.hosts.and_then(|hosts| hosts.into_iter().next()));
-        let socket = socket.unwrap_or_else(|| format!("unix://{}", super::listen::DEFAULT));
-        let path = socket.strip_prefix("unix://").filter(|path| !path.is_empty()).ok_or_else(|| {
-            ConfigurationError::Value {
-                name: "host",
-                value: socket.clone(),
-                reason: "the daemon listens on unix sockets only: unix:///run/fairway.sock".to_owned(),
-            }
-        })?;
+        let (socket, endpoints) = endpoints(&all)?;
+        let tls = tls_files(&all, &endpoints)?;
         if all.iptables == Some(false) && all.icc == Some(false) {
             return Err(ConfigurationError::Isolation);
         }
@@ -80,7 +78,9 @@ impl DaemonArguments {
         let relay_user = all.relay_user.unwrap_or(relay::USER);
         Ok(Configuration {
             on_demand: all.on_demand,
-            socket: PathBuf::from(path),
+            socket,
+            endpoints,
+            tls,
             data_root,
             exec_root,
             pid_file: all.pidfile,
@@ -122,6 +122,47 @@ impl DaemonArguments {
                 relay_user: relay::may_become(relay_user).then_some(relay_user),
             },
         })
+    }
+}
+
+/// The unix socket in any case, which is the first that is named, or the default one; and the other endpoints.
+fn endpoints(all: &DaemonArguments) -> Result<(PathBuf, Vec<ApiEndpoint>), ConfigurationError> {
+    let named = if all.sockets.is_empty() { all.hosts.as_deref().unwrap_or_default() } else { &all.sockets };
+    let mut endpoints: Vec<ApiEndpoint> =
+        named.iter().map(|text| ApiEndpoint::parse(text)).collect::<Result<_, _>>()?;
+    let unix = |endpoint: &ApiEndpoint| matches!(endpoint, ApiEndpoint::Unix(_));
+    let first = endpoints.iter().position(unix).map(|place| endpoints.remove(place));
+    let socket = match first {
+        Some(ApiEndpoint::Unix(path)) => path,
+        _ => PathBuf::from(DEFAULT_SOCKET),
+    };
+    Ok((socket, endpoints))
+}
+
+/// The files of TLS, without which nothing is served at TCP.
+fn tls_files(
+    all: &DaemonArguments,
+    endpoints: &[ApiEndpoint],
+) -> Result<Option<TlsFiles>, ConfigurationError> {
+    let Some(address) = endpoints.iter().find_map(|endpoint| match endpoint {
+        ApiEndpoint::Tls(address) => Some(address),
+        _ => None,
+    }) else {
+        return Ok(None);
+    };
+    let files = (&all.tlscacert, &all.tlscert, &all.tlskey);
+    match (all.tlsverify, files) {
+        (Some(true), (Some(authority), Some(certificate), Some(key))) => Ok(Some(TlsFiles {
+            authority: authority.clone(),
+            certificate: certificate.clone(),
+            key: key.clone(),
+        })),
+        _ => Err(ConfigurationError::Value {
+            name: "host",
+            value: format!("tcp://{address}"),
+            reason: "a client of the API is root on this host: add --tlsverify with --tlscacert, --tlscert and --tlskey"
+                .to_owned(),
+        }),
     }
 }
 

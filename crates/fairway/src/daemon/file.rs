@@ -35,7 +35,7 @@ impl DaemonArguments {
                 Self {
                     config_file: None,
                     on_demand: self.on_demand,
-                    socket: self.socket,
+                    sockets: self.sockets,
                     ignored: self.ignored,
                     $($field: match (self.$field, file.$field) {
                         (Some(_), Some(_)) => {
@@ -58,10 +58,11 @@ impl DaemonArguments {
             ip6tables: "ip6tables",
             userland_proxy: "userland-proxy", ip_forward: "ip-forward", ip_masq: "ip-masq", icc: "icc", dns: "dns",
             dns_search: "dns-search", dns_opt: "dns-opts", relay_user: "relay-user", hosts: "hosts",
+            tls: "tls", tlsverify: "tlsverify", tlscacert: "tlscacert", tlscert: "tlscert", tlskey: "tlskey",
             level: "log-level", debug: "debug", log_opt: "log-opts", ip_forward_no_drop: "ip-forward-no-drop",
             allow_direct_routing: "allow-direct-routing", firewall_integration: "firewall-integration", bridge_accept_fwmark: "bridge-accept-fwmark",
         };
-        if merged.socket.is_some() && merged.hosts.is_some() {
+        if !merged.sockets.is_empty() && merged.hosts.is_some() {
             twice.push("hosts");
         }
         match twice.is_empty() {

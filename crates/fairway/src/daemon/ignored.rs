@@ -18,7 +18,7 @@ use Takes::{Switch, Value};
 type Flag = (&'static str, Option<char>, Option<&'static str>, Takes);
 
 /// What `dockerd --help` lists (20.10 to 29) and Fairway has no use for.
-const FLAGS: [Flag; 54] = [
+const FLAGS: [Flag; 49] = [
     ("add-runtime", None, Some("runtimes"), Value),
     ("allow-nondistributable-artifacts", None, None, Value),
     ("api-cors-header", None, None, Value),
@@ -66,11 +66,6 @@ const FLAGS: [Flag; 54] = [
     ("storage-driver", Some('s'), None, Value),
     ("storage-opt", None, Some("storage-opts"), Value),
     ("swarm-default-advertise-addr", None, None, Value),
-    ("tls", None, None, Switch),
-    ("tlscacert", None, None, Value),
-    ("tlscert", None, None, Value),
-    ("tlskey", None, None, Value),
-    ("tlsverify", None, None, Switch),
     ("userland-proxy-path", None, None, Value),
     ("userns-remap", None, None, Value),
 ];

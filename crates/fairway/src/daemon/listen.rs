@@ -1,13 +1,18 @@
 //! The daemon's socket.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use fairway_kernel::system::inherit::take_inherited_socket;
 use fairway_kernel::unix_socket;
 use rustix::net::SocketType;
 use thiserror::Error;
+
+use super::endpoint::{ApiEndpoint, DEFAULT_SOCKET};
+use super::{Configuration, DaemonError, tls};
 
 /// Who may command the daemon: its user and its group.
 const MODE: u32 = 0o660;
@@ -20,6 +25,11 @@ pub enum ListenError {
     /// Another daemon answers there.
     #[error("another daemon listens at {0}: stop it, or give this one another socket with -H")]
     Taken(PathBuf),
+    /// systemd passed no socket.
+    #[error(
+        "cannot listen at fd://: systemd passed no socket: start the socket unit, or name a socket with -H"
+    )]
+    NotActivated,
     /// The file cannot be made.
     #[error("cannot listen at {path}: {source}")]
     Refused {
@@ -34,9 +44,6 @@ pub enum ListenError {
 /// How long a daemon that was killed may take to be gone.
 const LEAVING: Duration = Duration::from_secs(1);
 
-/// The socket that clients use by default.
-pub const DEFAULT: &str = "/run/fairway.sock";
-
 /// The name of the socket itself, in the exec root, when it is the default one; that is a link to it
 /// then. So the exec root can be hidden from sandboxes as a whole, once: a socket that is hidden by
 /// itself would be seen again when the daemon makes it anew.
@@ -48,7 +55,7 @@ pub const SOCKET: &str = "api.sock";
 /// # Errors
 /// Another daemon has it, or the system refuses.
 pub fn listen(path: &Path, exec_root: &Path) -> Result<UnixListener, ListenError> {
-    let socket = if path == Path::new(DEFAULT) { exec_root.join(SOCKET) } else { path.to_owned() };
+    let socket = if path == Path::new(DEFAULT_SOCKET) { exec_root.join(SOCKET) } else { path.to_owned() };
     let since = Instant::now();
     while UnixStream::connect(path).is_ok() {
         if since.elapsed() > LEAVING {
@@ -63,9 +70,60 @@ pub fn listen(path: &Path, exec_root: &Path) -> Result<UnixListener, ListenError
     Ok(listener)
 }
 
-/// Removes the socket, and the link to it.
-pub fn remove(path: &Path, exec_root: &Path) {
-    for file in [path, &exec_root.join(SOCKET)] {
+/// The sockets of the API: that of the daemon in any case, further ones that are named, and those of systemd. TCP is
+/// served by a thread of its own.
+///
+/// # Errors
+/// One of them is another program's, or the system refuses.
+pub fn listen_everywhere(
+    configuration: &Configuration,
+    activated: Vec<OwnedFd>,
+) -> Result<Vec<UnixListener>, DaemonError> {
+    let Configuration { socket, exec_root, endpoints, tls, .. } = configuration;
+    let mut sockets = vec![listen(socket, exec_root)?];
+    let mut activated = activated.into_iter().map(UnixListener::from).peekable();
+    for endpoint in endpoints {
+        match (endpoint, tls) {
+            (ApiEndpoint::Unix(path), _) => sockets.push(listen(path, exec_root)?),
+            (ApiEndpoint::Activated, _) if activated.peek().is_none() => {
+                return Err(ListenError::NotActivated.into());
+            }
+            (ApiEndpoint::Activated, _) => sockets.extend(&mut activated),
+            (ApiEndpoint::Tls(address), Some(files)) => {
+                let bound = tls::serve(address, files, socket)?;
+                tracing::info!(%bound, "serving the API at tcp://{bound}");
+            }
+            // Without its files it is refused before.
+            (ApiEndpoint::Tls(_), None) => {}
+        }
+    }
+    Ok(sockets)
+}
+
+/// The first descriptor that systemd passes.
+const FIRST_PASSED: i32 = 3;
+
+/// The sockets that systemd passes to this process (sd_listen_fds(3)). To be called once.
+#[expect(clippy::disallowed_methods, reason = "systemd passes the number of sockets by the environment")]
+pub fn activated() -> Vec<OwnedFd> {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    match (number("LISTEN_PID"), number("LISTEN_FDS")) {
+        (Some(process), Some(count)) if process == std::process::id() => {
+            let count = i32::try_from(count).unwrap_or(0);
+            (FIRST_PASSED..FIRST_PASSED.saturating_add(count)).filter_map(take_inherited_socket).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Removes the sockets, and the link to the default one.
+pub fn remove(configuration: &Configuration) {
+    let Configuration { socket, exec_root, endpoints, .. } = configuration;
+    let further = endpoints.iter().filter_map(|endpoint| match endpoint {
+        ApiEndpoint::Unix(path) => Some(path.clone()),
+        _ => None,
+    });
+    for file in [socket.clone(), exec_root.join(SOCKET)].into_iter().chain(further) {
         let _ = std::fs::remove_file(file);
     }
 }

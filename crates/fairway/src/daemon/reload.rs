@@ -79,7 +79,8 @@ impl Reload {
 /// What is other and must stay.
 fn fixed(now: &Configuration, new: &Configuration) -> Vec<&'static str> {
     let differences = [
-        ("hosts", now.socket != new.socket),
+        ("hosts", (&now.socket, &now.endpoints) != (&new.socket, &new.endpoints)),
+        ("tlscacert, tlscert or tlskey", now.tls != new.tls),
         ("data-root", now.data_root != new.data_root),
         ("exec-root", now.exec_root != new.exec_root),
         ("pidfile", now.pid_file != new.pid_file),

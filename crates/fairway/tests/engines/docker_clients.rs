@@ -135,3 +135,51 @@ END");
         end();
     });
 }
+
+#[test]
+fn clients_come_by_further_sockets_and_by_tls() {
+    stage::run(&["docker", "curl", "ip", "nft", "openssl", "systemd-socket-activate"], |_| {
+        sh("mkdir /run/tls && cd /run/tls
+            new() { openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$1 -keyout $1.key -out $1.pem 2>/dev/null; }
+            sign() {
+                openssl req -newkey rsa:2048 -nodes -subj /CN=$2 -keyout $2.key -out $2.csr 2>/dev/null
+                printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n' > $2.ext
+                openssl x509 -req -days 2 -in $2.csr -CA $1.pem -CAkey $1.key -CAcreateserial -extfile $2.ext -out $2.pem 2>/dev/null
+            }
+            new ca; new other; sign ca server; sign ca client; sign other stranger");
+        let listens = "-H tcp://127.0.0.1:2376 --tlsverify --tlscacert /run/tls/ca.pem --tlscert /run/tls/server.pem --tlskey /run/tls/server.key";
+        sh(&format!(
+            "systemd-socket-activate -l /run/activated.sock {PROGRAM} daemon --data-root /run/data \
+                -H fd:// -H unix:///run/first.sock -H unix:///run/second.sock {listens} >/run/daemon.log 2>&1 &"
+        ));
+        wait_for("the socket", || succeeds("test -S /run/activated.sock"));
+        // It is started by the first client.
+        assert_eq!(docker("-H unix:///run/activated.sock network ls -q | wc -l"), "3");
+        for socket in ["first", "second"] {
+            assert_eq!(docker(&format!("-H unix:///run/{socket}.sock network ls -q | wc -l")), "3");
+        }
+        let tls = |name: &str| {
+            format!(
+                "-H tcp://127.0.0.1:2376 --tlsverify --tlscacert /run/tls/ca.pem --tlscert /run/tls/{name}.pem --tlskey /run/tls/{name}.key"
+            )
+        };
+        assert_eq!(docker(&format!("{} run --rm host echo hello", tls("client"))), "hello");
+        assert_eq!(sh(&format!("echo in | docker {} run -i --rm host cat </dev/null", tls("client"))), "");
+        for refused in [
+            format!("docker {} network ls", tls("stranger")),
+            "docker -H tcp://127.0.0.1:2376 network ls".to_owned(),
+            "curl -fs http://127.0.0.1:2376/version".to_owned(),
+            "curl -fsk https://127.0.0.1:2376/version".to_owned(),
+        ] {
+            assert!(!succeeds(&format!("timeout 5 {refused}")), "{refused}");
+        }
+        // Those who are refused keep no others out.
+        assert_eq!(docker(&format!("{} network ls -q | wc -l", tls("client"))), "3");
+        let plain = sh(&format!("{PROGRAM} daemon --validate -H tcp://127.0.0.1:2375 2>&1 || true"));
+        assert!(plain.contains("add --tlsverify"), "{plain}");
+        let passed = sh(&format!(
+            "{PROGRAM} daemon --data-root /run/other --exec-root /run/other -H unix:///run/other.sock -H fd:// 2>&1 || true"
+        ));
+        assert!(passed.contains("systemd passed no socket"), "{passed}");
+    });
+}

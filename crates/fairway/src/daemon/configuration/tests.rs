@@ -67,10 +67,29 @@ fn sandboxes_are_kept_apart_by_a_firewall_or_not_at_all() {
 #[test]
 fn unknown_keys_and_bad_values_are_refused_by_name() {
     assert!(with(r#"{"bipp": "x"}"#, DaemonArguments::default()).unwrap_err().contains("bipp"));
-    let arguments = DaemonArguments { socket: Some("tcp://0.0.0.0:1".to_owned()), ..Default::default() };
+    let arguments = DaemonArguments { sockets: vec!["tcp://0.0.0.0:1".to_owned()], ..Default::default() };
     assert!(with("{}", arguments).unwrap_err().starts_with("invalid host tcp://0.0.0.0:1: "));
     let missing = DaemonArguments { config_file: Some("/nonexistent".into()), ..Default::default() };
     assert!(missing.configuration().is_err());
+}
+
+#[test]
+fn tcp_is_served_with_certificates_alone_and_a_unix_socket_in_any_case() {
+    let hosts = r#""hosts": ["tcp://0.0.0.0:2376", "fd://", "unix:///x.sock", "unix:///y.sock"]"#;
+    let files = r#""tlscacert": "/ca", "tlscert": "/cert", "tlskey": "/key""#;
+    let read = |text: &str| with(&format!("{{{text}}}"), DaemonArguments::default());
+    let all = read(&format!(r#"{hosts}, {files}, "tlsverify": true"#)).unwrap();
+    assert_eq!(all.socket, Path::new("/x.sock"));
+    let tcp = ApiEndpoint::Tls("0.0.0.0:2376".to_owned());
+    assert_eq!(all.endpoints, [tcp, ApiEndpoint::Activated, ApiEndpoint::Unix("/y.sock".into())]);
+    assert_eq!(all.tls.unwrap().authority, Path::new("/ca"));
+    for (without, more) in [(hosts, ""), (hosts, r#", "tlsverify": true"#), (hosts, r#", "tls": true"#)] {
+        let refusal = read(&format!("{without}{more}")).unwrap_err();
+        assert!(refusal.contains("add --tlsverify with --tlscacert, --tlscert and --tlskey"), "{refusal}");
+    }
+    let unverified = read(&format!(r#"{hosts}, {files}, "tls": true"#)).unwrap_err();
+    assert!(unverified.contains("root on this host"), "{unverified}");
+    assert_eq!(read(r#""hosts": ["fd://"]"#).unwrap().socket, Path::new("/run/fairway.sock"));
 }
 
 #[test]

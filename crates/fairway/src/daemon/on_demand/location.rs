@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{LOG, has_other_networks};
 use crate::daemon::configuration::{EXEC_ROOT, ON_DEMAND};
-use crate::daemon::listen;
+use crate::daemon::{endpoint, listen};
 
 /// Where an on-demand daemon has its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Location {
     /// That of a daemon with this exec root.
     pub fn of(exec_root: &Path) -> Self {
         let socket = match exec_root == Path::new(EXEC_ROOT) {
-            true => PathBuf::from(listen::DEFAULT),
+            true => PathBuf::from(endpoint::DEFAULT_SOCKET),
             false => exec_root.join(listen::SOCKET),
         };
         Self { socket, exec_root: exec_root.to_owned() }
