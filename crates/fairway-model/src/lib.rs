@@ -41,7 +41,7 @@ pub use lease::{Lease, LeaseIdentity, LeaseRequest};
 pub use log::{LOG_DRIVER, LogLimits};
 pub use macvlan::{Macvlan, MacvlanMode, ParentFacts};
 pub use name_server::{NameServer, NameServerError};
-pub use network::{AliasAnswer, Driver, Network, Subnet};
+pub use network::{AliasAnswer, Driver, Network, NetworkConfiguration, Subnet};
 pub use network_option::{
     Advertising, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl, Isolation, NameOptions,
     RateLimit,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AddressInUse, BridgeOptions, GatewayMode, IpRange, Macvlan, MacvlanMode, NameOptions, NetworkId, Peer,
-    RouteOptions, Uplink,
+    RouteOptions, SubnetRequest, Uplink,
 };
 
 /// The driver of a network.
@@ -159,10 +159,31 @@ pub struct Network {
     /// The settings of a macvlan network; none for other drivers.
     #[serde(default)]
     pub macvlan: Option<Macvlan>,
+    /// The options of IPAM as specified; Fairway's has none.
+    #[serde(default)]
+    pub ipam_options: BTreeMap<String, String>,
+    /// `--config-only`: what networks with `--config-from` get. Such a network has no endpoints.
+    #[serde(default)]
+    pub configuration: Option<NetworkConfiguration>,
+    /// `--config-from`: the name of the network whose configuration this one has.
+    #[serde(default)]
+    pub config_from: Option<String>,
     /// The driver options as specified.
     pub options: BTreeMap<String, String>,
     /// The labels.
     pub labels: BTreeMap<String, String>,
+}
+
+/// What a network with `--config-only` holds for others, besides options and labels.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkConfiguration {
+    /// The requested subnets.
+    pub subnets: Vec<SubnetRequest>,
+    /// `--ipv4`.
+    pub enable_ipv4: Option<bool>,
+    /// `--ipv6`.
+    pub enable_ipv6: Option<bool>,
 }
 
 impl Network {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::IpRange;
 
 /// A requested subnet of a new network: an entry of Docker's `IPAM.Config`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubnetRequest {
     /// `--subnet`, with host bits; an unspecified address (`0.0.0.0/24`) requests any subnet of that size.
     pub subnet: Option<IpNet>,

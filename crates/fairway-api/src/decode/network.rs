@@ -26,21 +26,12 @@ pub fn network(request: NetworkCreate) -> Result<(CreateNetwork, Vec<String>), F
     }
     let swarm = [
         (request.ingress, "ingress networks need a swarm"),
-        (request.config_only, "configuration-only networks are not supported: give each network its own"),
-        (
-            request.config_from.is_some_and(|from| !from.network.is_empty()),
-            "configuration-only networks are not supported: give each network its own",
-        ),
         (!matches!(request.scope.as_str(), "" | "local"), "the scope can be local only"),
     ];
     if let Some((_, reason)) = swarm.into_iter().find(|(asked, _)| *asked) {
         return Err(Failure::invalid(format!("invalid network config:\n{reason}")));
     }
-    let mut warnings: Vec<String> = ipam
-        .options
-        .keys()
-        .map(|name| format!("the IPAM option {name} is not supported and has no effect"))
-        .collect();
+    let mut warnings = Vec::new();
     let mut errors = Vec::new();
     let subnets = ipam.config.into_iter().map(|config| subnet(config, &mut errors)).collect();
     if !errors.is_empty() {
@@ -58,6 +49,9 @@ pub fn network(request: NetworkCreate) -> Result<(CreateNetwork, Vec<String>), F
         internal: request.internal,
         options: request.options,
         labels: request.labels,
+        ipam_options: ipam.options,
+        config_only: request.config_only,
+        config_from: request.config_from.map(|from| from.network).filter(|name| !name.is_empty()),
         uplink: None,
         parent: None,
     };

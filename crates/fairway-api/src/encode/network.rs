@@ -137,7 +137,7 @@ pub(super) fn mode_network<'a>(world: &'a World, sandbox: &Sandbox) -> Option<&'
         NetworkMode::None => Driver::Null,
         NetworkMode::Private | NetworkMode::Shared(_) => return None,
     };
-    world.networks().find(|network| network.driver == driver)
+    world.networks().find(|network| network.driver == driver && network.predefined)
 }
 
 /// The options that Docker shows of its default bridge, which has those of the daemon.
@@ -179,11 +179,15 @@ fn describe(world: &World, network: &Network) -> NetworkInspect {
         enable_ipv6: network.enable_ipv6,
         ipam: Ipam {
             driver: "default".to_owned(),
-            config: network.subnets.iter().map(config).collect(),
-            ..Ipam::default()
+            options: network.ipam_options.clone(),
+            config: match &network.configuration {
+                Some(configuration) => configuration.subnets.iter().cloned().map(ipam_config).collect(),
+                None => network.subnets.iter().map(config).collect(),
+            },
         },
         internal: network.internal,
-        config_from: ConfigReference::default(),
+        config_from: ConfigReference { network: network.config_from.clone().unwrap_or_default() },
+        config_only: network.configuration.is_some(),
         options: match network.predefined && network.driver == Driver::Bridge {
             true => default_bridge_options(world, network),
             false => network.options.clone(),

@@ -96,29 +96,33 @@ fn bodies_are_read_as_go_reads_them() {
         (connect, r#"{"Container":null}"#, 404),
         (
             container,
-            r#"{"Image":"bb","Hostname":null,"WorkingDir":null,"MacAddress":null,"Env":null,"Labels":null}"#,
+            r#"{"Image":"host","Hostname":null,"WorkingDir":null,"MacAddress":null,"Env":null,"Labels":null}"#,
             201,
         ),
-        (container, r#"{"Image":"bb","HostConfig":{"NetworkMode":null,"Privileged":null,"Dns":null}}"#, 201),
-        (container, r#"{"Image":"bb","HostConfig":null,"NetworkingConfig":null}"#, 201),
         (
             container,
-            r#"{"Image":"bb","HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":null,"HostPort":null}]}}}"#,
+            r#"{"Image":"host","HostConfig":{"NetworkMode":null,"Privileged":null,"Dns":null}}"#,
             201,
         ),
-        (container, r#"{"Image":"bb","HostConfig":{"PortBindings":{"80/tcp":null,"81/tcp":[null]}}}"#, 201),
-        (container, r#"{"Image":"bb","ExposedPorts":{"80/tcp":null}}"#, 201),
-        (container, r#"{"Image":"bb","Cmd":"a string"}"#, 201),
-        (container, r#"{"Image":"bb","Entrypoint":"","Cmd":null}"#, 201),
-        (container, r#"{"image":"bb","hostconfig":{"networkmode":"app"}}"#, 201),
-        (container, r#"{"Image":"bb","NetworkingConfig":{"app":null}}"#, 201),
-        (container, r#"{"Image":"bb","Cmd":{"a":"b"}}"#, 400),
-        (container, r#"{"Image":"bb","Env":"A=b"}"#, 400),
-        (container, r#"{"Image":"bb","NetworkingConfig":{"EndpointsConfig":{"bridge":null}}}"#, 400),
+        (container, r#"{"Image":"host","HostConfig":null,"NetworkingConfig":null}"#, 201),
+        (
+            container,
+            r#"{"Image":"host","HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":null,"HostPort":null}]}}}"#,
+            201,
+        ),
+        (container, r#"{"Image":"host","HostConfig":{"PortBindings":{"80/tcp":null,"81/tcp":[null]}}}"#, 201),
+        (container, r#"{"Image":"host","ExposedPorts":{"80/tcp":null}}"#, 201),
+        (container, r#"{"Image":"host","Cmd":"a string"}"#, 201),
+        (container, r#"{"Image":"host","Entrypoint":"","Cmd":null}"#, 201),
+        (container, r#"{"image":"host","hostconfig":{"networkmode":"app"}}"#, 201),
+        (container, r#"{"Image":"host","NetworkingConfig":{"app":null}}"#, 201),
+        (container, r#"{"Image":"host","Cmd":{"a":"b"}}"#, 400),
+        (container, r#"{"Image":"host","Env":"A=b"}"#, 400),
+        (container, r#"{"Image":"host","NetworkingConfig":{"EndpointsConfig":{"bridge":null}}}"#, 400),
         (container, "{}", 400),
         (container, r#"{"HostConfig":{"NetworkMode":"app"},"NetworkingConfig":{}}"#, 400),
-        (container, r#"{"Image":"bb","HostConfig":{"NetworkMode":"nosuch"}}"#, 400),
-        (container, r#"{"Image":"bb","HostConfig":{"NetworkMode":"container:nosuch"}}"#, 400),
+        (container, r#"{"Image":"host","HostConfig":{"NetworkMode":"nosuch"}}"#, 400),
+        (container, r#"{"Image":"host","HostConfig":{"NetworkMode":"container:nosuch"}}"#, 400),
         ("/networks/app/disconnect", r#"{"container":"box","Force":null}"#, 403),
         (
             "/containers/box/publish",
@@ -130,7 +134,7 @@ fn bodies_are_read_as_go_reads_them() {
         let server = RunningServer::start();
         let app = r#"{"Name":"app","IPAM":{"Config":[{"Subnet":"10.9.0.0/24"}]}}"#;
         assert_eq!(request(&server, "POST", network, app).0, 201);
-        create(&server, "box", r#"{"Image":"bb"}"#);
+        create(&server, "box", r#"{"Image":"host"}"#);
         let (status, text) = request(&server, "POST", path, body);
         assert_eq!(status, expected, "{path} {body}: {text}");
     }
@@ -144,19 +148,19 @@ fn json_is_decoded_as_by_go() {
     let made = get(&server, "/networks/n");
     assert_eq!(made["Labels"], serde_json::json!({"Keep": "Case", "none": ""}));
     assert_eq!(made["IPAM"]["Config"][0]["Gateway"], "10.1.0.1");
-    let body = r#"{"Image":"bb:1","Entrypoint":"","cmd":"one word","ExposedPorts":{"80/tcp":null}}"#;
+    let body = r#"{"Image":"host:latest","Entrypoint":"","cmd":"one word","ExposedPorts":{"80/tcp":null}}"#;
     create(&server, "c", body);
     let made = get(&server, "/containers/c/json");
     assert_eq!(made["Config"]["Cmd"], serde_json::json!(["one word"]));
     assert_eq!(made["Config"]["ExposedPorts"], serde_json::json!({"80/tcp": {}}));
-    assert_eq!(made["Config"]["Image"], "bb:1");
-    assert_eq!(get(&server, "/containers/json?all=1")[0]["Image"], "bb:1");
+    assert_eq!(made["Config"]["Image"], "host:latest");
+    assert_eq!(get(&server, "/containers/json?all=1")[0]["Image"], "host:latest");
 }
 
 #[test]
 fn a_missing_network_is_no_missing_image() {
     let server = RunningServer::start();
-    let body = r#"{"Image":"bb","HostConfig":{"NetworkMode":"nosuch"}}"#;
+    let body = r#"{"Image":"host","HostConfig":{"NetworkMode":"nosuch"}}"#;
     let (status, text) = request(&server, "POST", "/containers/create?name=c", body);
     assert_eq!((status, message(&text).as_str()), (400, "network nosuch not found"));
     assert_eq!(listed(&server, "all=1"), Vec::<String>::new());
@@ -167,11 +171,10 @@ fn a_missing_network_is_no_missing_image() {
 #[test]
 fn unsupported_options_of_create_cause_warnings() {
     let server = RunningServer::start();
-    let body = r#"{"Image":"bb","User":"5","HostConfig":{"Binds":["/tmp:/x"],"Memory":67108864,
+    let body = r#"{"Image":"host","User":"5","HostConfig":{"Binds":["/tmp:/x"],"Memory":67108864,
         "RestartPolicy":{"Name":"always","MaximumRetryCount":0}}}"#;
     let (_, text) = request(&server, "POST", "/containers/create?name=v1", body);
     let made: Value = serde_json::from_str(&text).unwrap();
-    let id = &made["Id"].as_str().unwrap()[..12];
     let warnings: Vec<&str> = made["Warnings"].as_array().unwrap().iter().flat_map(Value::as_str).collect();
     let ignored = |flag: &str, key: &str| format!("{flag} ({key}) is not supported and has no effect");
     assert_eq!(
@@ -181,67 +184,94 @@ fn unsupported_options_of_create_cause_warnings() {
             ignored("--volume", "HostConfig.Binds"),
             ignored("--memory", "HostConfig.Memory"),
             ignored("--restart", "HostConfig.RestartPolicy.Name"),
-            format!(
-                "image bb is not used: Fairway has no images and starts no containers for Docker's clients: run the command on the host's files with: fairway start {id}"
-            ),
         ]
     );
     let body = r#"{"Name":"n","IPAM":{"Options":{"x":"y"}}}"#;
     let (_, text) = request(&server, "POST", "/networks/create", body);
-    let warning = serde_json::from_str::<Value>(&text).unwrap()["Warning"].as_str().unwrap().to_owned();
-    assert_eq!(warning, "the IPAM option x is not supported and has no effect");
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["Warning"], "");
+    assert_eq!(get(&server, "/networks/n")["IPAM"]["Options"], serde_json::json!({"x": "y"}));
     // Our own command line names no image and asks for none of these.
     let create = ContainerCreate { cmd: vec!["true".into()], ..ContainerCreate::default() };
     assert_eq!(server.client().create_container("own", &create).unwrap().warnings, Some(Vec::new()));
 }
 
+/// What follows the head of a frame of Docker's multiplexed streams, of each frame.
+fn frames(mut bytes: &[u8]) -> Vec<(u8, String)> {
+    let mut found = Vec::new();
+    while let [stream, 0, 0, 0, a, b, c, d, rest @ ..] = bytes {
+        let (text, after) = rest.split_at(u32::from_be_bytes([*a, *b, *c, *d]) as usize);
+        found.push((*stream, String::from_utf8(text.to_vec()).unwrap()));
+        bytes = after;
+    }
+    found
+}
+
+/// A body that was sent in chunks (RFC 9112, section 7.1).
+fn joined(mut text: &str) -> String {
+    let mut body = String::new();
+    while let Some((length, rest)) = text.split_once("\r\n") {
+        let (chunk, after) = rest.split_at(usize::from_str_radix(length, 16).unwrap());
+        body += chunk;
+        text = after.strip_prefix("\r\n").unwrap();
+    }
+    body
+}
+
+/// The output of the program that stands for this one: its arguments, and `no` as an error.
+fn printed(text: &str) -> Vec<(u8, String)> {
+    let mut all = frames(joined(text).as_bytes());
+    all.sort();
+    all
+}
+
 #[test]
-fn start_says_what_to_do_and_leaves_nothing_that_was_to_vanish() {
+fn processes_are_those_of_the_program() {
     let server = RunningServer::start();
-    create(&server, "kept", r#"{"Image":"bb"}"#);
-    for verb in ["start", "attach?stream=1"] {
-        let (status, text) = request(&server, "POST", &format!("/containers/kept/{verb}"), "");
-        assert_eq!(
-            (status, message(&text).as_str()),
-            (
-                501,
-                "cannot start container kept: the daemon runs no commands: use fairway start kept, or remove it: docker rm kept"
-            )
-        );
+    create(&server, "kept", r#"{"Image":"host"}"#);
+    for verb in ["start", "restart?t=3"] {
+        assert_eq!(request(&server, "POST", &format!("/containers/kept/{verb}"), "").0, 204, "{verb}");
+        let missing = format!("/containers/nosuch/{verb}");
+        assert_eq!(request(&server, "POST", &missing, "").0, 404, "{verb}");
     }
-    for verb in ["start", "attach"] {
-        create(&server, "gone", r#"{"Image":"bb","HostConfig":{"AutoRemove":true}}"#);
-        let (status, text) = request(&server, "POST", &format!("/containers/gone/{verb}"), "");
-        assert_eq!(
-            (status, message(&text).as_str()),
-            (
-                501,
-                "cannot start container gone: the daemon runs no commands: it was removed: use fairway run --rm instead"
-            )
-        );
-        assert_eq!(listed(&server, "all=1"), ["kept"]);
-    }
-    assert_eq!(request(&server, "POST", "/containers/nosuch/start", "").0, 404);
+    let exec = r#"{"Cmd":["sh","-c","x"],"Env":["A=b"],"AttachStdout":true,"AttachStderr":true}"#;
+    assert_eq!(request(&server, "POST", "/containers/kept/exec", exec).0, 409);
+    assert_eq!(request(&server, "GET", "/containers/kept/top", "").0, 409);
+    let (status, text) = request(&server, "GET", "/containers/kept/logs?stdout=1", "");
+    assert_eq!((status, joined(&text).as_str()), (200, ""));
+    assert_eq!(request(&server, "GET", "/containers/kept/logs", "").0, 400);
+
     start(&server, "kept", 5);
+    let id = get(&server, "/containers/kept/json")["Id"].as_str().unwrap().to_owned();
     assert_eq!(request(&server, "POST", "/containers/kept/start", "").0, 304);
-    // What is not done is not answered as if it were.
-    for (verb, words) in [
-        ("restart", "cannot restart container kept: the daemon runs no commands: use fairway restart kept"),
-        (
-            "attach",
-            "cannot attach to container kept: the daemon has none of its input and output: use fairway logs -f kept",
-        ),
-    ] {
-        let (status, text) = request(&server, "POST", &format!("/containers/kept/{verb}"), "");
-        assert_eq!((status, message(&text).as_str()), (501, words));
-    }
+    let path = "/containers/kept/logs?stdout=1&stderr=1&tail=3&timestamps=1&since=0&until=5";
+    let (status, text) = request(&server, "GET", path, "");
+    let expected = format!("logs --timestamps --tail=3 --until=5 {id}\n");
+    assert_eq!((status, printed(&text)), (200, vec![(1, expected), (2, "no\n".to_owned())]));
+    let (_, text) = request(&server, "GET", "/containers/kept/logs?stderr=1", "");
+    assert_eq!(printed(&text), [(2, "no\n".to_owned())]);
+
+    let (status, text) = request(&server, "POST", "/containers/kept/exec", exec);
+    assert_eq!(status, 201);
+    let made: Value = serde_json::from_str(&text).unwrap();
+    let at = format!("/exec/{}", made["Id"].as_str().unwrap());
+    assert_eq!(get(&server, &format!("{at}/json"))["Running"], false);
+    let (status, text) = request(&server, "POST", &format!("{at}/start"), r#"{"Detach":false,"Tty":false}"#);
+    let expected = format!("exec --env=A=b -- {id} sh -c x\n");
+    assert_eq!((status, printed(&text)), (200, vec![(1, expected), (2, "no\n".to_owned())]));
+    let known = get(&server, &format!("{at}/json"));
+    assert_eq!((&known["ExitCode"], &known["Running"]), (&0.into(), &false.into()));
+    assert_eq!((&known["ContainerID"], &known["ProcessConfig"]["entrypoint"]), (&id.into(), &"sh".into()));
+    assert_eq!(request(&server, "POST", &format!("{at}/start"), "{}").0, 409);
+    assert_eq!(request(&server, "GET", "/exec/nosuch/json", "").0, 404);
+    assert_eq!(request(&server, "POST", &format!("{at}/resize?h=1&w=2"), "").0, 400);
+    assert_eq!(request(&server, "POST", "/containers/kept/exec", r#"{"Cmd":[]}"#).0, 400);
 }
 
 #[test]
 fn a_link_is_removed_and_not_its_container() {
     let server = RunningServer::start();
-    create(&server, "db", r#"{"Image":"bb"}"#);
-    create(&server, "web", r#"{"Image":"bb","HostConfig":{"Links":["db:data","db:other"]}}"#);
+    create(&server, "db", r#"{"Image":"host"}"#);
+    create(&server, "web", r#"{"Image":"host","HostConfig":{"Links":["db:data","db:other"]}}"#);
     for (path, expected) in [
         ("/containers/web?link=1&force=1", 409),
         ("/containers/web?link=true&v=1", 409),
@@ -261,13 +291,13 @@ fn a_link_is_removed_and_not_its_container() {
 #[test]
 fn containers_are_listed_as_docker_lists_them() {
     let server = RunningServer::start();
-    create(&server, "old", r#"{"Image":"bb:1"}"#);
+    create(&server, "old", r#"{"Image":"host:latest"}"#);
     create(
         &server,
         "web",
-        r#"{"Image":"bb","ExposedPorts":{"99/tcp":{}},"HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":"8080"}],"53/udp":[{"HostPort":"5353"}]}}}"#,
+        r#"{"Image":"host","ExposedPorts":{"99/tcp":{}},"HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":"8080"}],"53/udp":[{"HostPort":"5353"}]}}}"#,
     );
-    create(&server, "new", r#"{"Image":"cc:latest"}"#);
+    create(&server, "new", r#"{"Cmd":["true"]}"#);
     start(&server, "web", 5);
     start(&server, "new", 6);
     let one = |filter: &str, value: &str| listed(&server, &format!("filters={{\"{filter}\":[\"{value}\"]}}"));
@@ -288,9 +318,9 @@ fn containers_are_listed_as_docker_lists_them() {
         ("name", "^(web|new)$", &all),
         ("name", "^/web$", &["web"]),
         ("name", "[", &none),
-        ("ancestor", "bb", &["web"]),
-        ("ancestor", "bb:latest", &["web"]),
-        ("ancestor", "cc", &["new"]),
+        ("ancestor", "host", &["web"]),
+        ("ancestor", "host:latest", &["web"]),
+        ("ancestor", "cc", &none),
         ("before", "new", &["web"]),
         ("since", "old", &all),
         ("since", "new", &none),

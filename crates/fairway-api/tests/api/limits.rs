@@ -43,7 +43,7 @@ fn status(stream: &mut UnixStream) -> u16 {
 fn a_refused_request_is_read_to_its_end_by_a_client_that_sends_all_first() {
     let server = RunningServer::start();
     for (path, length, expected) in [
-        ("/images/create", 4 << 20, 404),
+        ("/nothing", 4 << 20, 404),
         ("/v1.99/networks/create", 4 << 20, 400),
         ("/networks/create", 20 << 20, 413),
         ("/containers/create", 4 << 20, 400),

@@ -48,6 +48,9 @@ fn network(byte: u8, name: &str, driver: Driver, subnets: &[(&str, &str)]) -> Ne
         uplink: None,
         addresses_in_use: BTreeMap::new(),
         bridge_options: Default::default(),
+        ipam_options: Default::default(),
+        configuration: None,
+        config_from: None,
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
     }

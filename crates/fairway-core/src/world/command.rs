@@ -28,6 +28,12 @@ pub struct CreateNetwork {
     pub options: BTreeMap<String, String>,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
+    /// `--ipam-opt`.
+    pub ipam_options: BTreeMap<String, String>,
+    /// `--config-only`.
+    pub config_only: bool,
+    /// `--config-from`.
+    pub config_from: Option<String>,
     /// The observed interface of the option `parent` of a lan network; none if there is no such interface.
     pub uplink: Option<Box<Uplink>>,
     /// The observed interface of the option `parent` of a macvlan network; none if there is no such interface.

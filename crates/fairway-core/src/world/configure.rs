@@ -33,6 +33,9 @@ pub(super) fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) ->
         uplink: None,
         addresses_in_use: BTreeMap::new(),
         macvlan: None,
+        ipam_options: BTreeMap::new(),
+        configuration: None,
+        config_from: None,
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
     }

@@ -215,6 +215,7 @@ impl World {
 
     fn check_may_connect(&self, sandbox: &Sandbox, network: &Network) -> Result<(), Refusal> {
         match (&sandbox.mode, network.driver) {
+            _ if network.configuration.is_some() => Err(Refusal::ConfigurationOnly(network.name.clone())),
             (_, Driver::Host) => Err(Refusal::HostMode),
             (NetworkMode::Host | NetworkMode::Shared(_), _) => Err(Refusal::SharedNamespace),
             (NetworkMode::None, _) | (_, Driver::Null) => Err(Refusal::NoneMode),

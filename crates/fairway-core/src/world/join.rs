@@ -248,6 +248,9 @@ fn description(network: &Network) -> CreateNetwork {
         internal: network.internal,
         options: network.options.clone(),
         labels: network.labels.clone(),
+        ipam_options: network.ipam_options.clone(),
+        config_only: false,
+        config_from: None,
         uplink: network.uplink.clone().map(Box::new),
         parent: None,
     }

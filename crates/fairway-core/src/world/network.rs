@@ -2,6 +2,7 @@
 
 mod address_in_use;
 mod adopt;
+mod configuration;
 mod families;
 mod lan;
 mod peers;
@@ -96,6 +97,10 @@ impl World {
     ) -> Result<(Network, Vec<String>), Refusal> {
         limit::check_network(&request)?;
         let driver = self.check_network_name(&request)?;
+        if request.config_only {
+            return configuration::network(request, id, context.now).map(|network| (network, Vec::new()));
+        }
+        let request = self.with_configuration(request)?;
         let request = self.with_default_options(request, driver);
         let options = NetworkOptions::parse(&request.options)?;
         let internal = request.internal || options.internal;
@@ -166,6 +171,9 @@ impl World {
             uplink,
             addresses_in_use: Default::default(),
             macvlan,
+            ipam_options: request.ipam_options,
+            configuration: None,
+            config_from: request.config_from,
             options: request.options,
             labels: request.labels,
         };
@@ -196,6 +204,7 @@ impl World {
         if network.predefined {
             return Err(Refusal::PredefinedNetwork(network.name.clone()));
         }
+        self.check_configuration_is_unused(network)?;
         let (id, name) = (network.id, network.name.clone());
         let running = self.endpoints_of_network(id).filter(|endpoint| endpoint.allocation.is_some());
         let names: Vec<_> = running

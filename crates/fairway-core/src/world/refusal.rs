@@ -103,6 +103,18 @@ pub enum Refusal {
         "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
     )]
     SandboxExists { name: String, holder: String },
+    #[error("a configuration network cannot depend on another configuration network: drop --config-from")]
+    ConfigurationOfConfiguration,
+    #[error("network {0} is no configuration network: name one that was created with --config-only")]
+    NoConfiguration(String),
+    #[error(
+        "network {network} has the configuration of network {from}: drop its own options, subnets, labels and families"
+    )]
+    OwnConfiguration { network: String, from: String },
+    #[error("configuration network {network} is in use by network {user}: remove that one first")]
+    ConfigurationInUse { network: String, user: String },
+    #[error("network {0} holds a configuration and has no endpoints: create one with --config-from {0}")]
+    ConfigurationOnly(String),
     #[error("cannot rename container {0}: it has that name: give another one")]
     SameName(String),
     #[error("endpoint with name {sandbox} already exists in network {network}")]
@@ -246,6 +258,10 @@ impl Refusal {
             Self::PredefinedName(_)
             | Self::PredefinedNetwork(_)
             | Self::SingleInstance(_)
+            | Self::NoConfiguration(_)
+            | Self::OwnConfiguration { .. }
+            | Self::ConfigurationInUse { .. }
+            | Self::ConfigurationOnly(_)
             | Self::ActiveEndpoints { .. }
             | Self::AddressInUse { .. }
             | Self::SubnetOfHost { .. }

@@ -82,6 +82,9 @@ impl World {
                     self.check_endpoint_limit(network)?;
                 }
                 Driver::Host => return Err(Refusal::HostMode),
+                Driver::Null if network.configuration.is_some() => {
+                    return Err(Refusal::ConfigurationOnly(network.name.clone()));
+                }
                 Driver::Null => return Err(Refusal::NoneMode),
             }
             if choice.endpoints.iter().any(|(id, ..)| *id == network.id) {

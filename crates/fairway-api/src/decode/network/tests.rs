@@ -48,13 +48,25 @@ fn all_invalid_fields_of_a_network_are_reported_at_once() {
 fn swarm_options_are_refused() {
     let refused = |request: NetworkCreate| network(request).unwrap_err().kind == RefusalKind::Invalid.into();
     assert!(refused(NetworkCreate { ingress: true, ..NetworkCreate::default() }));
-    assert!(refused(NetworkCreate { config_only: true, ..NetworkCreate::default() }));
     assert!(refused(NetworkCreate { scope: "swarm".into(), ..NetworkCreate::default() }));
-    let from = Some(ConfigReference { network: "base".into() });
-    assert!(refused(NetworkCreate { config_from: from, ..NetworkCreate::default() }));
     let ipam = Some(Ipam { driver: "dhcp".into(), ..Ipam::default() });
     let failure = network(NetworkCreate { ipam, ..NetworkCreate::default() }).unwrap_err();
     assert_eq!(failure.kind, RefusalKind::NotFound.into());
+}
+
+#[test]
+fn configurations_and_options_of_ipam_are_decoded() {
+    let from = Some(ConfigReference { network: "base".into() });
+    let options = [("zone".to_owned(), "a".to_owned())].into();
+    let ipam = Some(Ipam { options, ..Ipam::default() });
+    let (create, warnings) =
+        network(NetworkCreate { config_from: from, ipam, ..NetworkCreate::default() }).unwrap();
+    assert_eq!((create.config_from.as_deref(), create.ipam_options["zone"].as_str()), (Some("base"), "a"));
+    assert!(warnings.is_empty());
+    let none = Some(ConfigReference { network: String::new() });
+    let only = NetworkCreate { config_only: true, config_from: none, ..NetworkCreate::default() };
+    let (create, _) = network(only).unwrap();
+    assert!(create.config_only && create.config_from.is_none());
 }
 
 #[test]

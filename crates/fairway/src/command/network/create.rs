@@ -1,7 +1,7 @@
 //! `fairway network create`.
 
 use clap::Args;
-use fairway_api::types::{Ipam, NetworkCreate};
+use fairway_api::types::{ConfigReference, Ipam, NetworkCreate};
 use fairway_api::{Client, encode};
 use fairway_core::ipam::match_subnets;
 use fairway_core::world::NETWORK_OPTIONS;
@@ -41,6 +41,15 @@ pub(in crate::command) struct CreateOptions {
     /// Option for the driver (key=value); may be repeated
     #[arg(short, long, value_name = "OPTION", value_parser = parse::option)]
     opt: Vec<(String, String)>,
+    /// Option for IPAM (key=value), which is kept and shown; may be repeated
+    #[arg(long, value_name = "OPTION", value_parser = parse::option)]
+    ipam_opt: Vec<(String, String)>,
+    /// Create a network that only holds a configuration for others
+    #[arg(long)]
+    config_only: bool,
+    /// Network to copy the configuration from
+    #[arg(long, value_name = "NETWORK")]
+    config_from: Option<String>,
     /// Metadata (key=value); may be repeated
     #[arg(long, value_name = "LABEL", value_parser = parse::label)]
     label: Vec<(String, String)>,
@@ -69,9 +78,11 @@ impl CreateOptions {
             attachable: self.attachable,
             ipam: Some(Ipam {
                 driver: "default".to_owned(),
+                options: self.ipam_opt.into_iter().collect(),
                 config: subnets.into_iter().map(encode::ipam_config).collect(),
-                ..Ipam::default()
             }),
+            config_only: self.config_only,
+            config_from: self.config_from.map(|network| ConfigReference { network }),
             enable_ipv4: self.ipv4,
             enable_ipv6: self.ipv6,
             options: self.opt.into_iter().collect(),
