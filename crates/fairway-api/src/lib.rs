@@ -13,6 +13,7 @@ pub mod decode;
 pub mod encode;
 mod engine_api;
 pub mod filter;
+mod image;
 pub mod json;
 mod server;
 pub mod types;

@@ -48,7 +48,7 @@ use reply::{Reply, Sent};
 use route::{Route, Task};
 
 /// The version of Docker's API that the server implements.
-pub const API_VERSION: &str = "1.47";
+pub const API_VERSION: &str = "1.51";
 /// The oldest version of Docker's API that requests may use.
 pub const MINIMUM_API_VERSION: &str = "1.24";
 

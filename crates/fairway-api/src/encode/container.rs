@@ -9,6 +9,7 @@ use super::network::{endpoint_settings, mode_network};
 use super::port;
 use super::time::{human, rfc3339};
 use crate::engine_api::SandboxFiles;
+use crate::image::image_id;
 use crate::types::{
     Attached, AttachedInterface, ContainerConfig, ContainerInspect, ContainerState, ContainerSummary,
     EndpointSettings, HostConfig, LogConfig, NetworkSettings, RestartPolicy, SummaryHostConfig,
@@ -21,6 +22,7 @@ pub(super) fn summarize(world: &World, sandbox: &Sandbox, now: i64) -> Container
         id: sandbox.id.to_string(),
         names: vec![format!("/{}", sandbox.name)],
         image: sandbox.options.image.clone(),
+        image_id: image_id(&sandbox.options.image),
         command: sandbox.options.command.join(" "),
         created: sandbox.created / 1_000_000_000,
         ports: port::summary(sandbox),
@@ -51,7 +53,7 @@ pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) 
         hosts_path: files.hosts,
         log_path: files.log,
         name: format!("/{}", sandbox.name),
-        image: options.image.clone(),
+        image: image_id(&options.image),
         driver: "host".to_owned(),
         platform: "linux".to_owned(),
         kind: match sandbox.kind {

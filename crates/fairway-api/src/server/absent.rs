@@ -8,11 +8,7 @@ use serde_json::{Value, json};
 
 use super::reply::Reply;
 use crate::engine_api::{EngineApi, Failure, FailureKind};
-
-/// The image that stands for the host's root file system: the only one.
-pub(super) const HOST_IMAGE: &str = "host";
-/// Its id: that of no other image, since it is no hash of anything.
-const HOST_IMAGE_ID: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+use crate::image::{HOST_IMAGE, HOST_IMAGE_ID, is_host_image};
 
 /// What Docker has and Fairway has not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +31,6 @@ pub(super) enum Absent {
     Swarm,
     /// A build, a copy, or another thing of a container's files.
     Unsupported(&'static str),
-}
-
-/// Whether an image means the host's root file system.
-pub(super) fn is_host_image(name: &str) -> bool {
-    [HOST_IMAGE, "host:latest", "docker.io/library/host", "docker.io/library/host:latest", HOST_IMAGE_ID]
-        .contains(&name)
 }
 
 /// Refuses an image that there is not, as Docker does; none is named by `fairway run`.
@@ -169,6 +159,5 @@ mod tests {
             Some(Absent::ImageWork("pull, push, load or tag images"))
         );
         assert_eq!(of(Method::GET, "containers/json"), None);
-        assert!(is_host_image("host:latest") && !is_host_image("hosts"));
     }
 }

@@ -220,7 +220,7 @@ mod tests {
         let message = |path| Route::of(&Method::GET, path).unwrap_err().message;
         assert_eq!(
             message("/v1.99/info"),
-            "client version 1.99 is too new. Maximum supported API version is 1.47"
+            "client version 1.99 is too new. Maximum supported API version is 1.51"
         );
         assert!(message("/v1.9/info").starts_with("client version 1.9 is too old."));
     }

@@ -59,13 +59,13 @@ fn a_ping_has_the_headers_of_dockers_client() {
             raw(&server, &format!("{method} /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
         let (head, text) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        assert!(head.contains("api-version: 1.47") && head.contains("ostype: linux"), "{head}");
+        assert!(head.contains("api-version: 1.51") && head.contains("ostype: linux"), "{head}");
         assert!(head.contains("cache-engine: no-cache") && head.contains("swarm: inactive"), "{head}");
         assert_eq!(text, body);
     }
     let mut client = server.client();
     client.ping().unwrap();
-    assert_eq!(client.version().unwrap().api_version, "1.47");
+    assert_eq!(client.version().unwrap().api_version, "1.51");
     let info = client.info().unwrap();
     assert_eq!((info.containers, info.firewall_backend.driver.as_str()), (0, "nftables"));
 }

@@ -183,3 +183,51 @@ fn clients_come_by_further_sockets_and_by_tls() {
         assert!(passed.contains("systemd passed no socket"), "{passed}");
     });
 }
+
+/// What the SDK for Python does in its own tests and in those of others.
+const SDK: &str = r#"
+import docker, time
+client = docker.from_env()
+assert client.ping() and [image.tags for image in client.images.list()] == [["host:latest"]]
+assert client.containers.run("host", ["echo", "hello"], remove=True) == b"hello\n"
+pool = docker.types.IPAMPool(subnet="10.5.0.0/24")
+app = client.networks.create("app", ipam=docker.types.IPAMConfig(pool_configs=[pool]))
+web = client.containers.run("host", ["sh", "-c", "echo up; exec sleep 100"], detach=True, name="web", network="app")
+for _ in range(100):
+    if web.logs(): break
+    time.sleep(0.05)
+web.reload()
+assert (web.status, web.image.tags, web.logs()) == ("running", ["host:latest"], b"up\n")
+assert web.exec_run(["sh", "-c", "exit 3"]).exit_code == 3
+assert web.top()["Titles"][0] == "UID" and list(web.stats(stream=False)["networks"]) == ["eth0"]
+socket = client.api.exec_start(client.api.exec_create(web.id, "cat", stdin=True)["Id"], socket=True)
+socket._sock.sendall(b"ping\n")
+assert socket._sock.recv(100) == b"\x01\0\0\0\0\0\0\x05ping\n"
+socket._sock.close()
+web.rename("front"); web.restart(timeout=1); web.reload()
+assert (web.name, web.status) == ("front", "running")
+web.stop(timeout=1); web.remove()
+try:
+    client.containers.run("busybox", "true")
+    assert False
+except docker.errors.APIError as error:
+    assert "no images but host" in error.explanation, error
+assert client.networks.prune() == {"NetworksDeleted": ["app"]}
+assert client.volumes.list() == [] and client.df()["Containers"] == []
+try:
+    client.swarm.leave()
+    assert False
+except docker.errors.APIError as error:
+    assert error.status_code == 503
+"#;
+
+#[test]
+fn the_sdk_for_python_runs_containers() {
+    stage::run(&["docker", "docker-compose", "ip", "nft"], |_| {
+        set_up();
+        std::fs::write("/run/sdk.py", SDK).unwrap();
+        // Debian's, which its Compose needs too.
+        sh("/usr/bin/python3 /run/sdk.py");
+        end();
+    });
+}
