@@ -35,7 +35,6 @@ pub(super) fn summarize(world: &World, sandbox: &Sandbox, now: i64) -> Container
         },
         host_config: SummaryHostConfig { network_mode: network_mode(world, sandbox) },
         network_settings: SummaryNetworks { networks: networks(world, sandbox) },
-        ..ContainerSummary::default()
     }
 }
 

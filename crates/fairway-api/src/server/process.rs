@@ -106,6 +106,7 @@ impl Server {
             return Ok(Reply::raw(framing, closed()));
         }
         let mut arguments = vec!["logs".to_owned()];
+        arguments.extend((sandbox.state == SandboxState::Created).then(|| "--next".to_owned()));
         for (name, given) in [("--follow", call.flag("follow")), ("--timestamps", call.flag("timestamps"))] {
             arguments.extend(given.then(|| name.to_owned()));
         }
@@ -120,7 +121,8 @@ impl Server {
             }
         }
         arguments.push(sandbox.id.to_string());
-        let child = self.spawn(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let child = self.open_log(&arguments).await?;
         let (send, receive) = mpsc::channel(QUEUE);
         let wanted = [call.flag("stdout"), call.flag("stderr")];
         tokio::spawn(hijack::copy_output(child, wanted, framing, send));
@@ -144,14 +146,8 @@ impl Server {
         arguments.extend((!sandbox.running()).then_some("--next"));
         arguments.extend((!call.flag("logs")).then_some(&*since));
         arguments.push(&id);
-        let mut child = self.spawn(&arguments)?;
         // The client starts the container as soon as it has the reply.
-        if let Some(out) = child.stdout.as_mut().filter(|_| !sandbox.running())
-            && out.read_exact(&mut [0]).await.is_err()
-        {
-            let output = child.wait_with_output().await.map_err(|error| unstarted(&error))?;
-            return Err(Failure::new(FailureKind::Internal, reason(&output.stderr)));
-        }
+        let child = self.open_log(&arguments).await?;
         let (send, receive) = mpsc::channel(QUEUE);
         let wanted = [call.flag("stdout"), call.flag("stderr")];
         let framing = Framing::of(&sandbox);
@@ -159,8 +155,18 @@ impl Server {
         Ok(hijack::reply(upgrade, framing, receive, None))
     }
 
-    fn spawn(&self, arguments: &[&str]) -> Result<Child, Failure> {
-        self.program(arguments).kill_on_drop(true).spawn().map_err(|error| unstarted(&error))
+    /// Executes `fairway logs`, and returns when it has the log open: the container may be gone a moment later.
+    async fn open_log(&self, arguments: &[&str]) -> Result<Child, Failure> {
+        let mut program = self.program(arguments);
+        let spawned = program.arg("--announce").kill_on_drop(true).spawn();
+        let mut child = spawned.map_err(|error| unstarted(&error))?;
+        if let Some(out) = &mut child.stdout
+            && out.read_exact(&mut [0]).await.is_err()
+        {
+            let output = child.wait_with_output().await.map_err(|error| unstarted(&error))?;
+            return Err(Failure::new(FailureKind::Internal, reason(&output.stderr)));
+        }
+        Ok(child)
     }
 }
 

@@ -245,7 +245,7 @@ fn processes_are_those_of_the_program() {
     assert_eq!(request(&server, "POST", "/containers/kept/start", "").0, 304);
     let path = "/containers/kept/logs?stdout=1&stderr=1&tail=3&timestamps=1&since=0&until=5";
     let (status, text) = request(&server, "GET", path, "");
-    let expected = format!("logs --timestamps --tail=3 --until=5 {id}\n");
+    let expected = format!("logs --timestamps --tail=3 --until=5 {id} --announce\n");
     assert_eq!((status, printed(&text)), (200, vec![(1, expected), (2, "no\n".to_owned())]));
     let (_, text) = request(&server, "GET", "/containers/kept/logs?stderr=1", "");
     assert_eq!(printed(&text), [(2, "no\n".to_owned())]);

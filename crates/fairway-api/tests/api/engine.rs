@@ -80,11 +80,11 @@ impl EngineApi for FakeEngine {
         Err(no_kernel())
     }
 
-    /// A program that prints its arguments.
+    /// A program that prints its arguments; for logs after an empty line.
     #[allow(clippy::disallowed_methods, reason = "tests run programs")]
     fn program(&self) -> std::process::Command {
         let mut program = std::process::Command::new("sh");
-        program.args(["-c", "echo \"$*\"; echo no >&2", "fairway"]);
+        program.args(["-c", "case $* in *--announce) echo; esac; echo \"$*\"; echo no >&2", "fairway"]);
         program
     }
 

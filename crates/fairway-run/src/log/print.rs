@@ -28,8 +28,10 @@ pub struct LogOptions {
     pub since: Option<Timestamp>,
     /// `--until`: no lines that are newer.
     pub until: Option<Timestamp>,
-    /// Waits for the next writer, of a log that may not be there yet. An empty line says that nothing will be missed.
+    /// Waits for the next writer, of a log that may not be there yet.
     pub next: bool,
+    /// Begins with an empty line, which says that nothing will be missed, also if the log is removed from then on.
+    pub announce: bool,
 }
 
 impl LogOptions {
@@ -93,10 +95,12 @@ pub fn print_log(
     }
     let mut files = newer(path, None).map_err(unreadable)?.into_iter();
     let Some(first) = files.next() else { return Err(unreadable(io::ErrorKind::NotFound.into())) };
-    if options.next {
-        let newest = files.as_slice().last().unwrap_or(&first);
-        let watch = watch(newest).map_err(unreadable)?;
+    let newest = files.as_slice().last().unwrap_or(&first);
+    let watch = options.next.then(|| watch(newest)).transpose().map_err(unreadable)?;
+    if options.announce {
         writeln!(out).and_then(|()| out.flush()).map_err(LogError::Output)?;
+    }
+    if let Some(watch) = watch {
         while no_writer(newest).map_err(unreadable)? {
             if wait(&watch).map_err(|errno| unreadable(errno.into()))? {
                 break;
@@ -397,7 +401,8 @@ mod tests {
             let (reader, mut pipe) = io::pipe().unwrap();
             let followed = path.clone();
             let follower = std::thread::spawn(move || {
-                let options = LogOptions { follow: true, next: true, ..LogOptions::default() };
+                let options =
+                    LogOptions { follow: true, next: true, announce: true, ..LogOptions::default() };
                 print_log(&followed, &options, &mut pipe, &mut io::sink())
             });
             let mut lines = BufReader::new(reader).lines();

@@ -28,9 +28,12 @@ pub(super) struct LogsOptions {
     /// Show logs before this time
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Wait for the next start of the sandbox; an empty line says that nothing of it will be missed
+    /// Wait for the next start of the sandbox
     #[arg(long, hide = true)]
     next: bool,
+    /// Begin with an empty line, which says that nothing will be missed from then on
+    #[arg(long, hide = true)]
+    announce: bool,
     /// Name or id
     container: String,
 }
@@ -59,6 +62,7 @@ impl LogsOptions {
             since: time(&self.since)?,
             until: time(&self.until)?,
             next: self.next,
+            announce: self.announce,
         };
         print_log(&path, &options, &mut io::stdout().lock(), &mut io::stderr().lock())?;
         Ok(0)
