@@ -11,6 +11,7 @@ use fairway_inspect::graph::Picture;
 use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use fairway_model::RefusalKind;
 use fairway_model::{Namespace, NetworkId, ProcessIdentity, SandboxId};
+use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::types::{Diagnosis, Explained, PlanDifference, Planned, Reloaded};
@@ -24,6 +25,8 @@ pub struct Applied {
     pub sandbox: Option<SandboxId>,
     /// Warnings for the user.
     pub warnings: Vec<String>,
+    /// The pool or the address that the command allocated.
+    pub allocated: Option<IpNet>,
 }
 
 /// The kind of a failure; decides its HTTP status.

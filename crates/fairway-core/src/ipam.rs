@@ -21,3 +21,4 @@ pub use host::{LostHostAddress, host_overlap_warnings, lost_host_address};
 pub use matching::match_subnets;
 pub use set::AddressSet;
 pub use subnet::allocate_subnets;
+pub(crate) use subnet::check_address;

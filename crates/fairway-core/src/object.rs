@@ -77,9 +77,10 @@ pub struct VethLink {
     pub endpoint: EndpointId,
     /// The bridge.
     pub bridge: String,
-    /// The sandbox's namespace.
-    pub namespace: Namespace,
-    /// The end in the sandbox (`eth0`).
+    /// The sandbox's namespace; none if the end is handed over: it is made on the host, and another engine moves it into
+    /// its container, renames it and configures it.
+    pub namespace: Option<Namespace>,
+    /// The end in the sandbox (`eth0`), or the name under which it is handed over.
     pub interface: String,
     /// The address of the end in the sandbox.
     pub mac: MacAddress,

@@ -7,6 +7,7 @@ mod command;
 mod configure;
 mod context;
 mod default_bridge;
+mod docker;
 mod endpoint;
 mod endpoint_route;
 mod event;
@@ -25,6 +26,7 @@ mod lookup;
 mod macvlan;
 mod network;
 mod option;
+mod pool;
 mod port_claims;
 mod ptp;
 mod publication;
@@ -37,9 +39,10 @@ mod sandbox_name;
 pub(crate) mod tests;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use command::{Command, CreateNetwork, CreateSandbox, Join, NetworkChoice};
+pub use command::{Command, CreateNetwork, CreateSandbox, Join, JoinEndpoint, NetworkChoice};
 pub use context::{Context, Undecided};
 pub use default_bridge::DEFAULT_BRIDGE;
 pub use event::{Event, EventRecorder, Subject, TimedEvent};
@@ -53,11 +56,12 @@ pub use refusal::Refusal;
 use fairway_model::Owner;
 use fairway_model::Rng;
 use fairway_model::{
-    Endpoint, EndpointId, HostFacts, Network, NetworkId, Publication, Sandbox, SandboxId, SandboxState,
-    Settings,
+    Endpoint, EndpointId, HostFacts, Network, NetworkId, PoolAddress, Publication, RequestedPool, Sandbox,
+    SandboxId, SandboxState, Settings,
 };
 use imbl::OrdMap;
 use index::Index;
+use ipnet::IpNet;
 
 /// The exit code of a sandbox whose exit was not observed.
 pub const UNKNOWN_EXIT_CODE: i32 = 255;
@@ -73,6 +77,10 @@ pub struct World {
     networks: OrdMap<NetworkId, Arc<Network>>,
     sandboxes: OrdMap<SandboxId, Arc<Sandbox>>,
     endpoints: OrdMap<EndpointId, Arc<Endpoint>>,
+    /// The pools of Docker Engine, by their subnets.
+    pools: OrdMap<IpNet, Arc<RequestedPool>>,
+    /// The addresses of pools, by pool and address.
+    pool_addresses: OrdMap<(IpNet, IpAddr), Arc<PoolAddress>>,
     index: Index,
 }
 
@@ -100,6 +108,8 @@ pub struct Change {
     pub sandbox: Option<SandboxId>,
     /// The ports that `Publish` has published now.
     pub published: Vec<Publication>,
+    /// The subnet of a requested pool, or a requested address with the prefix length of its pool.
+    pub allocated: Option<IpNet>,
 }
 
 impl Change {
@@ -121,6 +131,7 @@ impl Change {
         self.network = later.network.or(self.network);
         self.sandbox = later.sandbox.or(self.sandbox);
         self.published.extend(later.published);
+        self.allocated = later.allocated.or(self.allocated);
     }
 }
 
@@ -164,6 +175,26 @@ impl World {
             }
             Command::Join(request) => self.join(*request, context)?,
             Command::Leave { sandbox, networks } => self.leave(&sandbox, &networks, context.rng)?,
+            Command::JoinEndpoint(request) => self.join_endpoint(*request, context)?,
+            Command::DeleteEndpoint { endpoint } => self.delete_endpoint(endpoint)?,
+            Command::ExternalConnectivity { endpoint, ports } => {
+                self.external_connectivity(endpoint, ports, context)?
+            }
+            Command::IdentifySandbox { sandbox, name, labels, process, namespace } => {
+                self.identify_sandbox(sandbox, &name, labels, process, namespace)?
+            }
+            Command::IdentifyNetwork { network, name, labels } => {
+                self.identify_network(network, &name, labels)?
+            }
+            Command::RequestPool { subnet, range, ipv6 } => {
+                self.request_pool(subnet, range, ipv6, context)?
+            }
+            Command::IdentifyPool { pool, daemon } => self.identify_pool(pool, daemon)?,
+            Command::ReleasePool { pool } => self.release_pool(pool)?,
+            Command::RequestAddress { pool, address, gateway } => {
+                self.request_address(pool, address, gateway, context.now)?
+            }
+            Command::ReleaseAddress { pool, address } => self.release_address(pool, address)?,
             Command::UpdateNetwork { network, options } => {
                 self.update_network(&network, &options, context)?
             }
@@ -212,6 +243,12 @@ impl World {
                 RecordKey::Network(id) if from.network(id).is_none() => self.drop_network(id),
                 RecordKey::Sandbox(id) if from.sandbox(id).is_none() => self.drop_sandbox(id),
                 RecordKey::Endpoint(id) if from.endpoint(id).is_none() => self.drop_endpoint(id),
+                RecordKey::Pool(subnet) if from.pool(subnet).is_none() => self.drop_pool(subnet),
+                RecordKey::PoolAddress(pool, address)
+                    if !from.pool_addresses.contains_key(&(pool, address)) =>
+                {
+                    self.drop_pool_address(pool, address);
+                }
                 _ => {}
             }
         }
@@ -227,6 +264,13 @@ impl World {
                 RecordKey::Endpoint(id) => {
                     from.endpoints.get(id).into_iter().for_each(|it| self.put_endpoint(Arc::clone(it)))
                 }
+                RecordKey::Pool(subnet) => {
+                    from.pools.get(subnet).into_iter().for_each(|it| self.put_pool(Arc::clone(it)))
+                }
+                RecordKey::PoolAddress(pool, address) => {
+                    let found = from.pool_addresses.get(&(*pool, *address));
+                    found.into_iter().for_each(|it| self.put_pool_address(Arc::clone(it)))
+                }
             }
         }
         self.host_state.next_order = next_order;
@@ -236,6 +280,9 @@ impl World {
         let network = network.into();
         if let Some(old) = self.networks.get(&network.id) {
             self.index.release_reserved(old);
+            if self.index.network_names.get(&old.name) == Some(&old.id) {
+                self.index.network_names.remove(&old.name);
+            }
         }
         self.index.add_network(&network);
         self.networks.insert(network.id, network);
@@ -270,6 +317,27 @@ impl World {
         }
         self.index.add_endpoint(&endpoint);
         self.endpoints.insert(endpoint.id, endpoint);
+    }
+
+    fn put_pool(&mut self, pool: impl Into<Arc<RequestedPool>>) {
+        let pool = pool.into();
+        self.pools.insert(pool.subnet, pool);
+    }
+
+    fn drop_pool(&mut self, subnet: IpNet) {
+        self.pools.remove(&subnet);
+    }
+
+    fn put_pool_address(&mut self, address: impl Into<Arc<PoolAddress>>) {
+        let address = address.into();
+        self.index.add_pool_address(&address);
+        self.pool_addresses.insert((address.pool, address.address), address);
+    }
+
+    fn drop_pool_address(&mut self, pool: IpNet, address: IpAddr) {
+        if let Some(address) = self.pool_addresses.remove(&(pool, address)) {
+            self.index.remove_pool_address(&address);
+        }
     }
 
     fn drop_endpoint(&mut self, id: EndpointId) {

@@ -59,7 +59,7 @@ fn try_all() -> Result<(), EngineError> {
     links.apply_bridge(&bridge()).map_err(|error| lacks("bridges (CONFIG_BRIDGE, module bridge)", error))?;
     let here = namespace::own().map_err(|error| lacks("/proc with network namespaces", error))?;
     links
-        .apply_veth(&pair(here.namespace().clone()), &here)
+        .apply_veth(&pair(here.namespace().clone()), Some(&here))
         .map_err(|error| lacks("veth pairs (CONFIG_VETH, module veth)", error))?;
     let tables = || {
         let mut writer = Writer::open()?;
@@ -146,7 +146,7 @@ fn pair(namespace: fairway_model::Namespace) -> VethLink {
         host_interface: "probe0".to_owned(),
         endpoint: EndpointId::new([1; 32]),
         bridge: BRIDGE.to_owned(),
-        namespace,
+        namespace: Some(namespace),
         interface: "probe1".to_owned(),
         mac: MacAddress::from_random([2; 6]),
         mtu: 1500,

@@ -64,7 +64,7 @@ fn main() -> Result<(), Failure> {
             others: Vec::new(),
         };
         let begun = Instant::now();
-        let pair = links.apply_veth(&veth, &namespace)?;
+        let pair = links.apply_veth(&veth, Some(&namespace))?;
         let middle = Instant::now();
         let work = NetnsSetup {
             loopback: true,
@@ -116,7 +116,7 @@ fn veth(number: u16, namespace: &Handle) -> VethLink {
         host_interface: format!("fw{number}"),
         endpoint: EndpointId::new(id),
         bridge: "fairway0".into(),
-        namespace: namespace.namespace().clone(),
+        namespace: Some(namespace.namespace().clone()),
         interface: "eth0".into(),
         mac: MacAddress([2, 0, 0, 1, high, low]),
         mtu: 1500,

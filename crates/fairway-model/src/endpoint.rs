@@ -74,5 +74,8 @@ pub struct Endpoint {
 /// The prefix of the names of veth interfaces on the host. The firewall guards interfaces of this prefix only.
 pub const HOST_INTERFACE_PREFIX: &str = "fw";
 
+/// The prefix in place of [`HOST_INTERFACE_PREFIX`] of the other end while it is on the host, to be handed over to dockerd.
+pub const HANDED_OVER_PREFIX: &str = "fp";
+
 /// The number of random hexadecimal digits after the prefix: names have at most 15 bytes.
 pub const HOST_INTERFACE_DIGITS: usize = 12;

@@ -23,6 +23,7 @@ pub mod parse;
 mod peer;
 mod port;
 mod refusal;
+mod requested_pool;
 mod resolv_conf;
 mod rng;
 mod sandbox;
@@ -33,7 +34,9 @@ mod subnet_request;
 mod uplink;
 
 pub use address::{MacAddress, ParseMacError};
-pub use endpoint::{Allocation, Endpoint, EndpointRequest, HOST_INTERFACE_DIGITS, HOST_INTERFACE_PREFIX};
+pub use endpoint::{
+    Allocation, Endpoint, EndpointRequest, HANDED_OVER_PREFIX, HOST_INTERFACE_DIGITS, HOST_INTERFACE_PREFIX,
+};
 pub use host::{HostFacts, HostRoute, NextHop};
 pub use id::{EndpointId, NetworkId, ParseIdError, SandboxId};
 pub use ip_range::{IpRange, ParseIpRangeError};
@@ -50,6 +53,7 @@ pub use owner::Owner;
 pub use peer::{ParsePeerError, Peer};
 pub use port::{PortRange, Protocol, Publication, PublishRequest, UnpublishRequest};
 pub use refusal::RefusalKind;
+pub use requested_pool::{PoolAddress, RequestedPool};
 pub use resolv_conf::ResolvConf;
 pub use rng::Rng;
 pub use sandbox::{

@@ -46,6 +46,9 @@ pub enum SandboxKind {
     Attached,
     /// `fairway sandbox create`: a namespace that Fairway bind-mounts at `/run/netns/NAME`.
     Created,
+    /// A container of Docker Engine on networks of Fairway's plugin: dockerd makes the namespace, moves the links there
+    /// and configures them. The sandbox ends with its last endpoint.
+    Docker,
 }
 
 /// The network mode of a sandbox.
@@ -153,7 +156,7 @@ pub enum SandboxState {
     Running {
         /// The process of the namespace, if one is known.
         process: Option<ProcessIdentity>,
-        /// The namespace; none in host mode.
+        /// The namespace; none in host mode, and until a namespace that dockerd makes is known.
         namespace: Option<Namespace>,
         /// The time of the start, in nanoseconds since 1970.
         since: i64,
@@ -200,7 +203,7 @@ impl Sandbox {
         matches!(self.state, SandboxState::Running { .. })
     }
 
-    /// The namespace of a running sandbox; none in host mode.
+    /// The namespace of a running sandbox; none in host mode, and until a namespace that dockerd makes is known.
     pub fn namespace(&self) -> Option<&Namespace> {
         match &self.state {
             SandboxState::Running { namespace, .. } => namespace.as_ref(),

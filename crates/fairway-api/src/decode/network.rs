@@ -41,6 +41,7 @@ pub fn network(request: NetworkCreate) -> Result<(CreateNetwork, Vec<String>), F
         warnings.push("attachable has no meaning without a swarm: any sandbox can join".to_owned());
     }
     let create = CreateNetwork {
+        id: None,
         name: request.name,
         driver: request.driver,
         subnets,

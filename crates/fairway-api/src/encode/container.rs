@@ -59,6 +59,7 @@ pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) 
             SandboxKind::Run => "run",
             SandboxKind::Attached => "attached",
             SandboxKind::Created => "created",
+            SandboxKind::Docker => "docker",
         }
         .to_owned(),
         host_config: host_config(world, sandbox),

@@ -107,7 +107,12 @@ impl EngineApi for FakeEngine {
             let listeners = self.watchers.lock().unwrap().remove(&id);
             listeners.into_iter().flatten().filter_map(|it| it.upgrade()).for_each(|listener| listener(code));
         }
-        Ok(Applied { network: change.network, sandbox: change.sandbox, warnings: change.warnings })
+        Ok(Applied {
+            network: change.network,
+            sandbox: change.sandbox,
+            warnings: change.warnings,
+            allocated: change.allocated,
+        })
     }
 
     fn read(&self, look: &mut dyn FnMut(&World)) {

@@ -164,7 +164,7 @@ pub(super) fn first_except(subnet: IpNet, except: impl Iterator<Item = IpAddr>) 
 }
 
 /// Checks that an interface in a subnet can have an address.
-pub(super) fn check_address(what: &'static str, address: IpAddr, subnet: IpNet) -> Result<(), IpamError> {
+pub(crate) fn check_address(what: &'static str, address: IpAddr, subnet: IpNet) -> Result<(), IpamError> {
     if !subnet.contains(&address) {
         return Err(IpamError::Outside { what, value: address.to_string(), subnet });
     }

@@ -142,7 +142,7 @@ impl Object {
     /// The network namespaces of sandboxes that the object is in.
     pub fn namespaces(&self) -> Vec<&Namespace> {
         match self {
-            Self::Veth(link) => vec![&link.namespace],
+            Self::Veth(link) => link.namespace.iter().collect(),
             Self::Netns(namespace, _) => vec![namespace],
             Self::SandboxRoutes(routes) => vec![&routes.namespace],
             _ => self.netns_links().iter().map(|link| &link.namespace).collect(),

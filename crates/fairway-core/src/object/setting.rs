@@ -70,7 +70,8 @@ impl Object {
             Self::Uplink(port) => drop(settings.add("bridge", &port.bridge)),
             Self::Veth(link) => {
                 settings.add("bridge", &link.bridge).add("interface", &link.interface);
-                settings.namespace(&link.namespace).add("MAC address", link.mac).add("mtu", link.mtu);
+                settings.maybe("namespace", link.namespace.as_ref().map(|namespace| &namespace.path));
+                settings.add("MAC address", link.mac).add("mtu", link.mtu);
                 settings.each("address", &link.addresses).flag("hairpin", link.hairpin);
                 settings.maybe("alternative name", link.alternative_name.as_ref());
                 let sysctls =

@@ -22,7 +22,7 @@ use crate::world::World;
 use fairway_model::Owner;
 use fairway_model::{
     AliasAnswer, Allocation, Backend, Driver, Endpoint, EndpointId, MacAddress, NameServer, Network,
-    NetworkId, NetworkMode, Publication, RateLimit, Sandbox, SandboxId, Subnet,
+    NetworkId, NetworkMode, Publication, RateLimit, Sandbox, SandboxId, SandboxKind, Subnet,
 };
 use fairway_ruleset::Family;
 
@@ -200,6 +200,10 @@ impl Maker<'_> {
         if !matches!(sandbox.mode, NetworkMode::Private | NetworkMode::None) {
             return None;
         }
+        if sandbox.kind == SandboxKind::Docker {
+            self.own_on_other_ports(id);
+            return Some(());
+        }
         self.files(sandbox);
         let namespace = sandbox.namespace()?;
         let resolver = sandbox.resolver.then_some(sandbox.options.resolver_addresses);
@@ -260,8 +264,11 @@ impl Maker<'_> {
         let network = self.world.network(endpoint.network)?;
         let sandbox = self.world.sandbox(endpoint.sandbox)?;
         let settings = self.world.settings();
-        let (allocation, namespace) = (endpoint.allocation.as_ref()?, sandbox.namespace()?);
-        if network.resolves_names() {
+        let allocation = endpoint.allocation.as_ref()?;
+        let handed_over = sandbox.kind == SandboxKind::Docker;
+        let namespace = if handed_over { None } else { Some(sandbox.namespace()?.clone()) };
+        // The resolver of dockerd answers its containers, and no sandbox of another kind is on its networks.
+        if network.resolves_names() && !handed_over {
             let record = name_record(endpoint, network, sandbox, allocation);
             self.add(Key::Names(id), Object::Names(record));
         }
@@ -272,12 +279,12 @@ impl Maker<'_> {
             let subnet = network.subnet_for(address)?;
             IpNet::new(address, subnet.subnet.prefix_len()).ok()
         });
-        let sysctls = endpoint.options.sysctls.iter();
+        let sysctls = endpoint.options.sysctls.iter().filter(|_| !handed_over);
         let link = VethLink {
             host_interface: allocation.host_interface.clone(),
             endpoint: id,
             bridge: network.bridge.clone(),
-            namespace: namespace.clone(),
+            namespace,
             interface: allocation.interface.clone(),
             mac: allocation.mac,
             mtu: self.world.mtu(network),

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use fairway_model::{
-    EndpointId, EndpointRequest, HostFacts, Lease, MacAddress, Namespace, ParentFacts, ProcessIdentity,
-    PublishRequest, SandboxId, SandboxKind, SandboxOptions, Settings, SubnetRequest, UnpublishRequest,
-    Uplink,
+    EndpointId, EndpointRequest, HostFacts, Lease, MacAddress, Namespace, NetworkId, ParentFacts,
+    ProcessIdentity, PublishRequest, SandboxId, SandboxKind, SandboxOptions, Settings, SubnetRequest,
+    UnpublishRequest, Uplink,
 };
 
 /// The request to create a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CreateNetwork {
+    /// The id that another engine gave the network; none means a random one.
+    pub id: Option<NetworkId>,
     /// The name.
     pub name: String,
     /// The name of the driver; empty means `bridge`.
@@ -94,6 +98,23 @@ pub struct Join {
     pub namespace: Option<Namespace>,
 }
 
+/// The request to connect a container of Docker Engine to a network of the plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinEndpoint {
+    /// The endpoint, by Docker's id.
+    pub id: EndpointId,
+    /// The network, by Docker's id.
+    pub network: NetworkId,
+    /// The sandbox: made by the first endpoint of a container, and found again by the others.
+    pub sandbox: SandboxId,
+    /// The name of a new sandbox, until the name of its container is known.
+    pub name: String,
+    /// The labels of a new sandbox.
+    pub labels: BTreeMap<String, String>,
+    /// The addresses and options of the endpoint.
+    pub request: EndpointRequest,
+}
+
 /// A command of a World. As in Docker, networks and sandboxes are found by full id, name or unique prefix of the id, in
 /// this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +163,79 @@ pub enum Command {
         sandbox: String,
         /// The networks; an empty list means all.
         networks: Vec<String>,
+    },
+    /// Connects a container of Docker Engine to a network of the plugin.
+    JoinEndpoint(Box<JoinEndpoint>),
+    /// Removes an endpoint of a container of Docker Engine. Without an endpoint left the sandbox is removed.
+    DeleteEndpoint {
+        /// The endpoint.
+        endpoint: EndpointId,
+    },
+    /// Records whether a container of Docker Engine has its default route by an endpoint, and publishes its ports there.
+    ExternalConnectivity {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// The published ports; none if the default route is no longer by the endpoint.
+        ports: Option<Vec<PublishRequest>>,
+    },
+    /// Records which container of Docker Engine a sandbox is.
+    IdentifySandbox {
+        /// The sandbox.
+        sandbox: SandboxId,
+        /// The name of the container.
+        name: String,
+        /// Labels to add.
+        labels: BTreeMap<String, String>,
+        /// The process of the namespace.
+        process: Option<ProcessIdentity>,
+        /// The namespace.
+        namespace: Option<Namespace>,
+    },
+    /// Records which network of Docker Engine a network is.
+    IdentifyNetwork {
+        /// The network.
+        network: NetworkId,
+        /// Its name.
+        name: String,
+        /// Labels to add.
+        labels: BTreeMap<String, String>,
+    },
+    /// Allocates a pool of addresses for Docker Engine.
+    RequestPool {
+        /// The subnet; none for a free one.
+        subnet: Option<IpNet>,
+        /// The range that addresses are allocated from.
+        range: Option<IpNet>,
+        /// Whether it is a pool of IPv6 addresses.
+        ipv6: bool,
+    },
+    /// Records which dockerd has a pool.
+    IdentifyPool {
+        /// The subnet of the pool.
+        pool: IpNet,
+        /// The id of the dockerd.
+        daemon: String,
+    },
+    /// Removes a pool of Docker Engine.
+    ReleasePool {
+        /// The subnet of the pool.
+        pool: IpNet,
+    },
+    /// Allocates an address of a pool.
+    RequestAddress {
+        /// The subnet of the pool.
+        pool: IpNet,
+        /// The address; none for a free one.
+        address: Option<IpAddr>,
+        /// Whether it is to be a gateway.
+        gateway: bool,
+    },
+    /// Frees an address of a pool.
+    ReleaseAddress {
+        /// The subnet of the pool.
+        pool: IpNet,
+        /// The address.
+        address: IpAddr,
     },
     /// Changes options of a network in place.
     UpdateNetwork {

@@ -91,6 +91,11 @@ impl Draft {
                 let (old, new) = (before.endpoint(*id), self.world.endpoint(*id));
                 old.is_some_and(|old| new.is_none_or(|new| held(old).is_some() && held(old) != held(new)))
             }
+            RecordKey::Pool(subnet) => before.pool(*subnet).is_some() && self.world.pool(*subnet).is_none(),
+            RecordKey::PoolAddress(pool, address) => {
+                let held = |world: &World| world.pool_addresses.contains_key(&(*pool, *address));
+                held(before) && !held(&self.world)
+            }
         })
     }
 }
@@ -104,7 +109,8 @@ impl World {
             references.extend(linked(endpoint).map(RecordKey::Sandbox));
         };
         match key {
-            RecordKey::Host => {}
+            RecordKey::Host | RecordKey::Pool(_) => {}
+            RecordKey::PoolAddress(pool, _) => drop(references.insert(RecordKey::Pool(pool))),
             // Whether a network makes the host forward packets is recorded there.
             RecordKey::Network(_) => drop(references.insert(RecordKey::Host)),
             RecordKey::Endpoint(id) => self.endpoint(id).into_iter().for_each(of_endpoint),

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use imbl::{HashMap, OrdSet};
+use ipnet::IpNet;
 
 use super::World;
 use super::port_claims::PortClaims;
 use crate::ipam::AddressSet;
-use fairway_model::{Endpoint, EndpointId, MacAddress, Network, NetworkId, Sandbox, SandboxId};
+use fairway_model::{Endpoint, EndpointId, MacAddress, Network, NetworkId, PoolAddress, Sandbox, SandboxId};
 
 /// Indexes for lookups in constant or logarithmic time.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +25,8 @@ pub(super) struct Index {
     /// The sandboxes with links to a sandbox, each with the endpoint that has the link.
     pub linked_by: HashMap<SandboxId, OrdSet<(SandboxId, EndpointId)>>,
     pub ports: PortClaims<SandboxId>,
+    /// The addresses of each pool that dockerd has.
+    pub pool_addresses: HashMap<IpNet, AddressSet>,
 }
 
 impl Index {
@@ -33,7 +36,16 @@ impl Index {
         world.networks().for_each(|network| index.add_network(network));
         world.sandboxes().for_each(|sandbox| index.add_sandbox(sandbox));
         world.endpoints().for_each(|endpoint| index.add_endpoint(endpoint));
+        world.pool_addresses().for_each(|address| index.add_pool_address(address));
         index
+    }
+
+    pub fn add_pool_address(&mut self, address: &PoolAddress) {
+        self.pool_addresses.entry(address.pool).or_default().take(address.address);
+    }
+
+    pub fn remove_pool_address(&mut self, address: &PoolAddress) {
+        self.pool_addresses.entry(address.pool).or_default().release(address.address);
     }
 
     pub fn add_network(&mut self, network: &Network) {

@@ -240,6 +240,7 @@ fn description(network: &Network) -> CreateNetwork {
         auxiliary: subnet.auxiliary.clone(),
     });
     CreateNetwork {
+        id: Some(network.id),
         name: network.name.clone(),
         driver: network.driver.to_string(),
         subnets: subnets.collect(),

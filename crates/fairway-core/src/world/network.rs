@@ -39,6 +39,12 @@ impl World {
         self.networks().filter(|network| !elsewhere(network)).flat_map(of).collect()
     }
 
+    /// As [`World::taken_subnets`], and the pools of Docker Engine unless the network is its own.
+    fn taken(&self, macvlan: Option<&Macvlan>, of_docker: bool) -> Vec<(IpNet, String)> {
+        let pools = self.taken_pools().filter(|_| !of_docker);
+        self.taken_subnets(macvlan).into_iter().chain(pools).collect()
+    }
+
     fn check_network_name(&self, request: &CreateNetwork) -> Result<Driver, Refusal> {
         if matches!(request.name.as_str(), "bridge" | "host" | "none" | "default") {
             return Err(Refusal::PredefinedName(request.name.clone()));
@@ -79,7 +85,10 @@ impl World {
         request: CreateNetwork,
         context: &mut Context<'_>,
     ) -> Result<Change, Refusal> {
-        let id = context.rng.network_id();
+        let id = request.id.unwrap_or_else(|| context.rng.network_id());
+        if let Some(known) = self.network(id) {
+            return Err(Refusal::NetworkExists(known.name.clone()));
+        }
         let (network, warnings) = self.new_network(request, id, context)?;
         let mut change = Change { network: Some(id), warnings, ..Change::default() };
         change.record(RecordKey::Network(id)).owner(Owner::Network(id));
@@ -128,6 +137,7 @@ impl World {
         };
         let subnets = match &uplink {
             Some(uplink) => self.lan_subnets(&request, uplink, [enable_ipv4, enable_ipv6], context.rng)?,
+            // The subnet of a network that dockerd describes is that of its pool.
             None => ipam::allocate_subnets(
                 &request.name,
                 &asked,
@@ -135,7 +145,7 @@ impl World {
                 enable_ipv6,
                 &self.settings,
                 &self.host,
-                &self.taken_subnets(macvlan.as_ref()),
+                &self.taken(macvlan.as_ref(), request.id.is_some()),
                 context.rng,
             )?,
         };

@@ -1,13 +1,17 @@
 //! The durable records of a World.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::World;
 use super::option::endpoint_options;
-use fairway_model::{Endpoint, EndpointId, EndpointOptions, Network, NetworkId, Sandbox, SandboxId};
+use fairway_model::{
+    Endpoint, EndpointId, EndpointOptions, Network, NetworkId, PoolAddress, RequestedPool, Sandbox, SandboxId,
+};
 
 /// The key of a durable record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +24,10 @@ pub enum RecordKey {
     Sandbox(SandboxId),
     /// An endpoint.
     Endpoint(EndpointId),
+    /// A pool of Docker Engine, by its subnet.
+    Pool(IpNet),
+    /// An address of a pool.
+    PoolAddress(IpNet, IpAddr),
 }
 
 impl RecordKey {
@@ -30,6 +38,8 @@ impl RecordKey {
             Self::Network(id) => format!("network/{id}"),
             Self::Sandbox(id) => format!("sandbox/{id}"),
             Self::Endpoint(id) => format!("endpoint/{id}"),
+            Self::Pool(subnet) => format!("pool/{subnet}"),
+            Self::PoolAddress(pool, address) => format!("pool-address/{pool}/{address}"),
         }
     }
 }
@@ -62,6 +72,10 @@ pub enum Record {
     Sandbox(Box<Sandbox>),
     /// An endpoint.
     Endpoint(Endpoint),
+    /// A pool.
+    Pool(RequestedPool),
+    /// An address of a pool.
+    PoolAddress(PoolAddress),
 }
 
 impl World {
@@ -72,6 +86,11 @@ impl World {
             RecordKey::Network(id) => self.network(id).cloned().map(Record::Network),
             RecordKey::Sandbox(id) => self.sandbox(id).cloned().map(Box::new).map(Record::Sandbox),
             RecordKey::Endpoint(id) => self.endpoint(id).cloned().map(Record::Endpoint),
+            RecordKey::Pool(subnet) => self.pool(subnet).cloned().map(Record::Pool),
+            RecordKey::PoolAddress(pool, address) => {
+                let found = self.pool_addresses.get(&(pool, address));
+                found.map(|it| Record::PoolAddress((**it).clone()))
+            }
         }
     }
 
@@ -87,6 +106,12 @@ impl World {
                 }
                 Record::Sandbox(sandbox) => {
                     world.sandboxes.insert(sandbox.id, Arc::from(sandbox));
+                }
+                Record::Pool(pool) => {
+                    world.pools.insert(pool.subnet, Arc::new(pool));
+                }
+                Record::PoolAddress(address) => {
+                    world.pool_addresses.insert((address.pool, address.address), Arc::new(address));
                 }
                 Record::Endpoint(mut endpoint) => {
                     // A record of a version that did not store the parsed driver options.

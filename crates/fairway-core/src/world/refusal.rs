@@ -19,6 +19,14 @@ pub enum Refusal {
         "network {network} not found: create it and connect container {sandbox} to it (fairway network connect {network} {sandbox}), or do without it (fairway network disconnect {network} {sandbox})"
     )]
     NetworkRemoved { network: String, sandbox: String },
+    #[error(
+        "endpoint {0} not found: it was never joined, or its container has ended: start the container again"
+    )]
+    NoSuchEndpoint(String),
+    #[error("pool {0} not found: it was released, or is none of the IPAM driver fairway")]
+    NoSuchPool(ipnet::IpNet),
+    #[error("endpoint {0} already exists: disconnect its container first")]
+    EndpointExists(String),
     #[error("No such container: {0}")]
     NoSuchSandbox(String),
     #[error("No such link: {sandbox}/{alias}")]
@@ -226,12 +234,15 @@ impl Refusal {
             Self::NoSuchNetwork(_)
             | Self::NetworkRemoved { .. }
             | Self::NoSuchSandbox(_)
+            | Self::NoSuchEndpoint(_)
+            | Self::NoSuchPool(_)
             | Self::NoSuchLink { .. }
             | Self::LinkTarget { .. }
             | Self::NotPublished { .. }
             | Self::NoParent(_)
             | Self::NoSuchDriver(_) => NotFound,
             Self::NetworkExists(_)
+            | Self::EndpointExists(_)
             | Self::NetworkDiffers { .. }
             | Self::OtherNamespace(_)
             | Self::ParentMode { .. }

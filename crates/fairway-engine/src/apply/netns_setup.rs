@@ -56,7 +56,9 @@ impl NetnsChanges {
             }
             match (key, object) {
                 (_, Object::Veth(link)) => {
-                    changes_of(&mut all, &link.namespace, key).links.push(link.clone());
+                    if let Some(namespace) = &link.namespace {
+                        changes_of(&mut all, namespace, key).links.push(link.clone());
+                    }
                 }
                 (_, Object::SandboxRoutes(routes)) => {
                     let nothing = fresh && routes.gateways.is_empty() && routes.others.is_empty();
@@ -173,8 +175,23 @@ impl Applier {
                 }
             }
         }
+        self.make_handed_over(progress, &ready);
         self.settle_netns_links(ready.iter().flat_map(|(_, object)| object.netns_links()));
         resolvers
+    }
+
+    /// Makes the veth pairs whose end another engine moves into its container and configures.
+    fn make_handed_over(&self, progress: &mut Progress<'_>, ready: &[(&Key, &Object)]) {
+        for (key, object) in ready {
+            let Object::Veth(link) = object else { continue };
+            if link.namespace.is_some() {
+                continue;
+            }
+            match self.links(|links| links.apply_veth(link, None)) {
+                Ok(pair) => self.announce(&[(link.clone(), pair)]),
+                Err(error) => progress.fail(Subject::Object((*key).clone()), error),
+            }
+        }
     }
 
     /// Removes the redirection of queries from the namespaces in which nothing else changes, and meanwhile runs `work`:
@@ -279,7 +296,7 @@ impl Applier {
     ) -> Result<Vec<(VethLink, VethPair)>, SetupError> {
         let mut pairs: Vec<(VethLink, VethPair)> = Vec::with_capacity(wanted.len());
         for link in wanted {
-            match self.links(|links| links.apply_veth(link, handle)) {
+            match self.links(|links| links.apply_veth(link, Some(handle))) {
                 Ok(pair) => pairs.push((link.clone(), pair)),
                 Err(error) => {
                     self.delete_fresh(&pairs);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fairway_core::world::{Record, RecordKey, World};
 use fairway_model::{NetworkId, SandboxId};
 use fairway_store::{Records, Store};
+use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::EngineError;
@@ -54,15 +55,16 @@ pub(crate) fn decode(stored: &Records) -> (Vec<Record>, Vec<Orphan>) {
         };
         orphans.push(Orphan { key: key.clone(), reason });
     }
-    let (mut networks, mut sandboxes) = (BTreeSet::new(), BTreeSet::new());
+    let (mut networks, mut sandboxes, mut pools) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for record in &records {
         match record {
             Record::Network(network) => drop(networks.insert(network.id)),
             Record::Sandbox(sandbox) => drop(sandboxes.insert(sandbox.id)),
-            Record::Host(_) | Record::Endpoint(_) => {}
+            Record::Pool(pool) => drop(pools.insert(pool.subnet)),
+            Record::Host(_) | Record::Endpoint(_) | Record::PoolAddress(_) => {}
         }
     }
-    records.retain(|record| match missing(record, &networks, &sandboxes) {
+    records.retain(|record| match missing(record, &networks, &sandboxes, &pools) {
         None => true,
         Some(other) => {
             let reason = format!("{} is missing, which it belongs to", other.text());
@@ -73,11 +75,12 @@ pub(crate) fn decode(stored: &Records) -> (Vec<Record>, Vec<Orphan>) {
     (records, orphans)
 }
 
-/// The record that an endpoint belongs to and that is missing.
+/// The record that an endpoint or an address belongs to and that is missing.
 fn missing(
     record: &Record,
     networks: &BTreeSet<NetworkId>,
     sandboxes: &BTreeSet<SandboxId>,
+    pools: &BTreeSet<IpNet>,
 ) -> Option<RecordKey> {
     match record {
         Record::Endpoint(endpoint) if !networks.contains(&endpoint.network) => {
@@ -86,6 +89,7 @@ fn missing(
         Record::Endpoint(endpoint) if !sandboxes.contains(&endpoint.sandbox) => {
             Some(RecordKey::Sandbox(endpoint.sandbox))
         }
+        Record::PoolAddress(address) if !pools.contains(&address.pool) => Some(RecordKey::Pool(address.pool)),
         _ => None,
     }
 }
@@ -96,6 +100,8 @@ fn key_of(record: &Record) -> RecordKey {
         Record::Network(network) => RecordKey::Network(network.id),
         Record::Sandbox(sandbox) => RecordKey::Sandbox(sandbox.id),
         Record::Endpoint(endpoint) => RecordKey::Endpoint(endpoint.id),
+        Record::Pool(pool) => RecordKey::Pool(pool.subnet),
+        Record::PoolAddress(address) => RecordKey::PoolAddress(address.pool, address.address),
     }
 }
 
@@ -104,7 +110,9 @@ pub(crate) fn save_all(store: &Store, world: &World, orphans: &[Orphan]) -> Resu
     let keys = std::iter::once(RecordKey::Host)
         .chain(world.networks().map(|network| RecordKey::Network(network.id)))
         .chain(world.sandboxes().map(|sandbox| RecordKey::Sandbox(sandbox.id)))
-        .chain(world.endpoints().map(|endpoint| RecordKey::Endpoint(endpoint.id)));
+        .chain(world.endpoints().map(|endpoint| RecordKey::Endpoint(endpoint.id)))
+        .chain(world.pools().map(|pool| RecordKey::Pool(pool.subnet)))
+        .chain(world.pool_addresses().map(|it| RecordKey::PoolAddress(it.pool, it.address)));
     let mut change = fairway_store::Change::default();
     for key in keys {
         if let Some(record) = world.record(key) {

@@ -17,6 +17,15 @@ pub(super) fn undo(command: &Command, change: &Change) -> Option<Command> {
             sandbox,
             networks: request.sandbox.network.names().map(str::to_owned).collect(),
         }),
+        Command::RequestPool { .. } => change.allocated.map(|pool| Command::ReleasePool { pool }),
+        Command::RequestAddress { pool, .. } => {
+            let address = change.allocated.map(|address| address.addr());
+            address.map(|address| Command::ReleaseAddress { pool: *pool, address })
+        }
+        Command::JoinEndpoint(request) => Some(Command::DeleteEndpoint { endpoint: request.id }),
+        Command::ExternalConnectivity { endpoint, ports: Some(_) } => {
+            Some(Command::ExternalConnectivity { endpoint: *endpoint, ports: None })
+        }
         Command::Publish { .. } => sandbox().map(|sandbox| Command::Unpublish {
             sandbox,
             requests: change.published.iter().flat_map(exactly).collect(),

@@ -147,7 +147,7 @@ impl Reconciler {
                                 host_interface: link.name.clone(),
                                 endpoint,
                                 bridge: String::new(),
-                                namespace: Namespace { path: String::new(), device: 0, inode: 0 },
+                                namespace: None,
                                 interface: String::new(),
                                 mac: fairway_model::MacAddress([0; 6]),
                                 mtu: 0,
@@ -331,8 +331,10 @@ fn configured_namespaces(wanted: &Fragment) -> Vec<(SandboxId, Namespace, Option
 fn links_inside(wanted: &Fragment) -> HashMap<u64, Vec<(&Key, &VethLink)>> {
     let mut links: HashMap<u64, Vec<(&Key, &VethLink)>> = HashMap::new();
     for (key, object) in wanted {
-        if let Object::Veth(link) = object {
-            links.entry(link.namespace.inode).or_default().push((key, link));
+        if let Object::Veth(link) = object
+            && let Some(namespace) = &link.namespace
+        {
+            links.entry(namespace.inode).or_default().push((key, link));
         }
     }
     links
@@ -356,7 +358,7 @@ fn observe_as_left(observation: &mut Observation<'_>, reconciler: &Reconciler) {
         .iter()
         .filter(|(key, _)| !observation.found.contains_key(*key))
         .filter_map(|(_, object)| match object {
-            Object::Veth(link) => Some(link.namespace.inode),
+            Object::Veth(link) => link.namespace.as_ref().map(|namespace| namespace.inode),
             Object::Macvlan(macvlan) => Some(macvlan.link.namespace.inode),
             _ => None,
         })

@@ -12,7 +12,7 @@ use fairway_core::object::{SETS, SetName};
 use fairway_core::plan::Plan;
 use fairway_core::policy::{iptables, ruleset};
 use fairway_core::world::World;
-use fairway_model::{MacAddress, Namespace, NetworkMode, Protocol, RouteType};
+use fairway_model::{MacAddress, Namespace, NetworkMode, Protocol, RouteType, SandboxKind};
 use fairway_ruleset::{Element, Table};
 use fairway_walk::{
     Interface, Listener, MAIN_TABLE, NamespaceId, NetworkNamespace, Route, RouteKind, Topology,
@@ -93,7 +93,13 @@ fn topology(world: &World, plan: &Plan, host: NetworkNamespace) -> Topology {
     }
     for (_, object) in objects() {
         if let Object::Veth(link) = object {
-            builder.veth(link);
+            builder.veth(world, link);
+        }
+    }
+    // What dockerd configures is in no Plan.
+    for sandbox in world.sandboxes().filter(|sandbox| sandbox.kind == SandboxKind::Docker) {
+        if let Some(namespace) = sandbox.namespace() {
+            builder.routes(&world.routes_in(sandbox.id, namespace));
         }
     }
     let places = builder.places.clone();
@@ -239,8 +245,10 @@ impl Builder {
         add_interface(self.host(), interface);
     }
 
-    fn veth(&mut self, link: &VethLink) {
-        let Some(place) = self.places.get(&link.namespace.identity()).copied() else {
+    fn veth(&mut self, world: &World, link: &VethLink) {
+        let of_container = || world.sandbox(world.endpoint(link.endpoint)?.sandbox)?.namespace();
+        let namespace = link.namespace.as_ref().or_else(of_container);
+        let Some(place) = namespace.and_then(|it| self.places.get(&it.identity()).copied()) else {
             return;
         };
         let (outer, inner) = (self.take_index(NamespaceId::HOST), self.take_index(place));

@@ -26,7 +26,7 @@ fn veth(number: u8, sandbox: &Handle) -> VethLink {
         host_interface: format!("fw{number}"),
         endpoint: EndpointId::new([number; 32]),
         bridge: "fairway0".into(),
-        namespace: sandbox.namespace().clone(),
+        namespace: Some(sandbox.namespace().clone()),
         interface: "eth0".into(),
         mac: MacAddress([2, 0, 0, 0, 0, number]),
         mtu: 1500,

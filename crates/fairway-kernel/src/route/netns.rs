@@ -209,7 +209,7 @@ impl Links {
             NetnsSetup { loopback, pairs, routes: routes.cloned(), ..NetnsSetup::default() }
                 .run(workers, namespace)
         };
-        let mut pair = self.apply_veth(veth, namespace)?;
+        let mut pair = self.apply_veth(veth, Some(namespace))?;
         match visit(&pair) {
             Err(Error::NotInside { .. }) if !pair.fresh => {
                 tracing::info!(
@@ -217,7 +217,7 @@ impl Links {
                     "recreating the veth pair: its other end has left the sandbox"
                 );
                 self.delete(pair.host, &veth.host_interface)?;
-                pair = self.apply_veth(veth, namespace)?;
+                pair = self.apply_veth(veth, Some(namespace))?;
                 visit(&pair)?;
             }
             result => result?,

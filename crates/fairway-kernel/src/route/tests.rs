@@ -38,7 +38,7 @@ impl Host {
             host_interface: format!("fw{number}"),
             endpoint: EndpointId::new([number; 32]),
             bridge: "fairway0".into(),
-            namespace: self.sandbox.namespace().clone(),
+            namespace: Some(self.sandbox.namespace().clone()),
             interface: format!("eth{number}"),
             mac: MacAddress::from_ipv4(Ipv4Addr::new(10, 0, number, 2)),
             mtu: 1400,
@@ -389,7 +389,7 @@ fn a_pair_whose_end_left_the_sandbox_is_recreated() {
         host.links.apply_bridge(&bridge()).unwrap();
         let first = host.attach(&host.veth(1), None).unwrap();
         let other = in_new_namespace(|| own().unwrap());
-        let veth = VethLink { namespace: other.namespace().clone(), ..host.veth(1) };
+        let veth = VethLink { namespace: Some(other.namespace().clone()), ..host.veth(1) };
         let second = host.links.attach(&host.workers, &other, &veth, true, None).unwrap();
         assert!(second.fresh);
         assert_ne!(second.host, first.host);

@@ -29,12 +29,13 @@ impl Links {
     /// Creates a veth pair: pair, bridge port and the sandbox's end in one message, then mark, hairpin and up on the
     /// host's end. The sandbox's end stays down and without addresses until [`Links::apply_netns_setup`].
     ///
-    /// `namespace` is `veth.namespace`, open.
+    /// `namespace` is `veth.namespace`, open; none for an end that is handed over, which is made on the host and may have
+    /// left since.
     ///
     /// # Errors
     /// [`Error::Foreign`], [`Error::InterfaceTaken`], [`Error::NoInterface`] without the bridge,
     /// [`Error::BridgeFull`], [`Error::Netlink`].
-    pub fn apply_veth(&self, veth: &VethLink, namespace: &Handle) -> Result<VethPair, Error> {
+    pub fn apply_veth(&self, veth: &VethLink, namespace: Option<&Handle>) -> Result<VethPair, Error> {
         let name = &veth.host_interface;
         let mark = Mark::Endpoint(veth.endpoint);
         let bridge = self.index(&veth.bridge)?;
@@ -57,7 +58,7 @@ impl Links {
             if found.is_none() {
                 return Err(Error::InterfaceTaken {
                     name: veth.interface.clone(),
-                    namespace: veth.namespace.path.clone(),
+                    namespace: veth.namespace.as_ref().map_or("the host".to_owned(), |it| it.path.clone()),
                 });
             }
         }
@@ -159,9 +160,9 @@ impl Links {
     }
 }
 
-fn create_pair(batch: &mut Batch, veth: &VethLink, bridge: u32, namespace: &Handle) {
+fn create_pair(batch: &mut Batch, veth: &VethLink, bridge: u32, namespace: Option<&Handle>) {
     // The kernel gets the descriptor's number only; it stays open until the answer.
-    let descriptor = namespace.as_fd().as_raw_fd().cast_unsigned();
+    let descriptor = namespace.map(|namespace| namespace.as_fd().as_raw_fd().cast_unsigned());
     batch
         .message(
             libc::RTM_NEWLINK,
@@ -179,8 +180,10 @@ fn create_pair(batch: &mut Batch, veth: &VethLink, bridge: u32, namespace: &Hand
                     peer.raw(&ifinfo(0, None))
                         .text(libc::IFLA_IFNAME, &veth.interface)
                         .attribute(libc::IFLA_ADDRESS, &veth.mac.0)
-                        .u32(libc::IFLA_MTU, veth.mtu)
-                        .u32(libc::IFLA_NET_NS_FD, descriptor);
+                        .u32(libc::IFLA_MTU, veth.mtu);
+                    if let Some(descriptor) = descriptor {
+                        peer.u32(libc::IFLA_NET_NS_FD, descriptor);
+                    }
                 });
             });
         });

@@ -74,7 +74,12 @@ fn unexplained(error: &ExplainError) -> Failure {
 }
 
 fn applied(change: Change) -> Applied {
-    Applied { network: change.network, sandbox: change.sandbox, warnings: change.warnings }
+    Applied {
+        network: change.network,
+        sandbox: change.sandbox,
+        warnings: change.warnings,
+        allocated: change.allocated,
+    }
 }
 
 /// What other firewalls drop, as warnings.

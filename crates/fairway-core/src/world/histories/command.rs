@@ -4,23 +4,37 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use fairway_model::{
-    Backend, DefaultBridge, EndpointRequest, Lease, MacAddress, Namespace, PacketMark, ParentFacts,
-    PortRange, ProcessIdentity, Protocol, SandboxId, SandboxKind, SandboxOptions, SubnetRequest,
+    Backend, DefaultBridge, EndpointId, EndpointRequest, Lease, MacAddress, Namespace, NetworkId, PacketMark,
+    ParentFacts, PortRange, ProcessIdentity, Protocol, SandboxId, SandboxKind, SandboxOptions, SubnetRequest,
     UnpublishRequest,
 };
+
+use ipnet::IpNet;
 
 use super::TestWorld;
 use super::step::{DriverChoice, Step};
 use super::values::{
     OWN_BRIDGE, endpoint, network_name, network_options, peer, protocol, publish, sandbox_name, uplink,
 };
-use crate::world::{Command, CreateNetwork, CreateSandbox, Join, NetworkChoice};
+use crate::world::{Command, CreateNetwork, CreateSandbox, Join, JoinEndpoint, NetworkChoice};
 
 const MTU: &str = "com.docker.network.driver.mtu";
 
 /// The name of a network that another engine describes.
 fn described_name(number: u8) -> String {
     format!("described{number}")
+}
+
+fn docker_pool(number: u8) -> IpNet {
+    IpNet::new_assert(IpAddr::from([10, 90 + number, 0, 0]), 24)
+}
+
+fn docker_network(number: u8) -> NetworkId {
+    NetworkId::new([200 + number; 32])
+}
+
+fn docker_endpoint(container: u8, network: u8) -> EndpointId {
+    EndpointId::new([100 + 10 * network + container; 32])
 }
 
 impl TestWorld {
@@ -167,6 +181,64 @@ impl TestWorld {
             Step::UpdateNetwork(number) => Command::UpdateNetwork {
                 network: if number < 4 { described_name(number) } else { network_name(number - 4) },
                 options: [(MTU.to_owned(), (number % 2 == 0).then(|| "1300".to_owned()))].into(),
+            },
+            Step::DockerPool { number, released } => match released {
+                true => Command::ReleasePool { pool: docker_pool(number) },
+                false => Command::RequestPool { subnet: Some(docker_pool(number)), range: None, ipv6: false },
+            },
+            Step::DockerAddress { pool, last, released } => {
+                let address = |last| IpAddr::from([10, 90 + pool, 0, last]);
+                match released {
+                    true => Command::ReleaseAddress {
+                        pool: docker_pool(pool),
+                        address: address(last.unwrap_or(1)),
+                    },
+                    false => Command::RequestAddress {
+                        pool: docker_pool(pool),
+                        address: last.map(address),
+                        gateway: false,
+                    },
+                }
+            }
+            Step::DockerNetwork { network, name } => Command::CreateNetwork(CreateNetwork {
+                id: Some(docker_network(network)),
+                name: network_name(name),
+                subnets: vec![SubnetRequest {
+                    subnet: format!("10.9{network}.0.0/24").parse().ok(),
+                    ..SubnetRequest::default()
+                }],
+                ..CreateNetwork::default()
+            }),
+            Step::DockerJoin { container, network, address } => {
+                Command::JoinEndpoint(Box::new(JoinEndpoint {
+                    id: docker_endpoint(container, network),
+                    network: docker_network(network),
+                    sandbox: SandboxId::new([100 + container; 32]),
+                    name: sandbox_name(container),
+                    labels: BTreeMap::new(),
+                    request: EndpointRequest {
+                        ipv4: Some([10, 90 + network, 0, 2 + address].into()),
+                        ..EndpointRequest::default()
+                    },
+                }))
+            }
+            Step::DockerDelete { container, network } => {
+                Command::DeleteEndpoint { endpoint: docker_endpoint(container, network) }
+            }
+            Step::DockerPorts { container, network, ports } => Command::ExternalConnectivity {
+                endpoint: docker_endpoint(container, network),
+                ports: ports.map(|ports| ports.into_iter().map(|port| publish(port, false)).collect()),
+            },
+            Step::DockerIdentify { container, name } => Command::IdentifySandbox {
+                sandbox: SandboxId::new([100 + container; 32]),
+                name: sandbox_name(name),
+                labels: BTreeMap::new(),
+                process: None,
+                namespace: Some(Namespace {
+                    path: format!("/run/docker/netns/{container}"),
+                    device: 4,
+                    inode: 200 + u64::from(container),
+                }),
             },
             Step::Publish { sandbox, ports, wide } => Command::Publish {
                 sandbox: sandbox_name(sandbox),

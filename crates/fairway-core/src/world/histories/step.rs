@@ -60,6 +60,39 @@ pub enum Step {
         networks: Vec<u8>,
     },
     UpdateNetwork(u8),
+    /// A container of Docker Engine joins a network of the plugin.
+    DockerJoin {
+        container: u8,
+        network: u8,
+        address: u8,
+    },
+    DockerDelete {
+        container: u8,
+        network: u8,
+    },
+    /// dockerd has the default route by an endpoint, with these ports; or no longer.
+    DockerPorts {
+        container: u8,
+        network: u8,
+        ports: Option<Vec<(Option<u8>, bool)>>,
+    },
+    DockerIdentify {
+        container: u8,
+        name: u8,
+    },
+    DockerPool {
+        number: u8,
+        released: bool,
+    },
+    DockerAddress {
+        pool: u8,
+        last: Option<u8>,
+        released: bool,
+    },
+    DockerNetwork {
+        network: u8,
+        name: u8,
+    },
     Publish {
         sandbox: u8,
         ports: Vec<(Option<u8>, bool)>,
@@ -165,6 +198,19 @@ pub fn step() -> impl Strategy<Value = Step> {
         3 => (0..3_u8, prop::collection::vec(0..4_u8, 0..3))
             .prop_map(|(container, networks)| Step::Leave { container, networks }),
         1 => (0..8_u8).prop_map(Step::UpdateNetwork),
+        1 => (0..2_u8, small()).prop_map(|(network, name)| Step::DockerNetwork { network, name }),
+        1 => (0..3_u8, any::<bool>()).prop_map(|(number, released)| Step::DockerPool { number, released }),
+        2 => (0..3_u8, prop::option::of(0..4_u8), any::<bool>())
+            .prop_map(|(pool, last, released)| Step::DockerAddress { pool, last, released }),
+        3 => (0..3_u8, 0..2_u8, 0..8_u8)
+            .prop_map(|(container, network, address)| Step::DockerJoin { container, network, address }),
+        2 => (0..3_u8, 0..2_u8).prop_map(|(container, network)| Step::DockerDelete { container, network }),
+        3 => (
+            0..3_u8, 0..2_u8,
+            prop::option::of(prop::collection::vec((prop::option::of(0..6_u8), any::<bool>()), 0..3)),
+        )
+            .prop_map(|(container, network, ports)| Step::DockerPorts { container, network, ports }),
+        1 => (0..3_u8, small()).prop_map(|(container, name)| Step::DockerIdentify { container, name }),
         2 => (small(), small()).prop_map(|(network, sandbox)| Step::Disconnect { network, sandbox }),
         1 => (small(), small()).prop_map(|(sandbox, target)| Step::Unlink { sandbox, target }),
         1 => (small(), small()).prop_map(|(sandbox, name)| Step::Rename { sandbox, name }),

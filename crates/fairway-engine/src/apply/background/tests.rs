@@ -15,7 +15,7 @@ fn veth(name: &str, inode: u64, address: &str) -> (Key, Object) {
         host_interface: name.to_owned(),
         endpoint: EndpointId::new([1; 32]),
         bridge: "fw0".to_owned(),
-        namespace: namespace(inode),
+        namespace: Some(namespace(inode)),
         interface: "eth0".to_owned(),
         mac: MacAddress([2; 6]),
         mtu: 1500,

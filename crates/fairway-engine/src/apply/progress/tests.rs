@@ -44,7 +44,7 @@ fn veth(name: &str, bridge: &str, number: u8) -> (Key, Object) {
         host_interface: name.to_owned(),
         endpoint: EndpointId::new([number; 32]),
         bridge: bridge.to_owned(),
-        namespace: namespace(number),
+        namespace: Some(namespace(number)),
         interface: "eth0".to_owned(),
         mac: MacAddress([2; 6]),
         mtu: 1500,
