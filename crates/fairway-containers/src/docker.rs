@@ -1,6 +1,7 @@
 //! Docker Engine: its API if a daemon runs, else its files.
 
 mod api;
+mod networks;
 mod record;
 
 use std::collections::BTreeSet;
@@ -8,8 +9,12 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::container::{Container, Engine, State};
-use crate::reader::Reader;
+use crate::reader::{Host, Reader};
 use crate::{task, users};
+
+pub use networks::{
+    DockerDaemon, DockerEndpoint, DockerNetwork, SilentDaemon, docker_networks, docker_process,
+};
 
 /// The namespace of containerd that Docker has for itself.
 pub(crate) const NAMESPACE: &str = "moby";
@@ -33,7 +38,7 @@ struct Daemon {
 pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Container> {
     let users = users::list(reader);
     let mut containers: Vec<Container> = Vec::new();
-    for daemon in daemons(reader) {
+    for daemon in daemons(reader.host) {
         let engine = Engine::Docker { user: users::scope(&users, daemon.user) };
         let answer = daemon.socket.as_deref().and_then(|socket| ask(reader, socket, &engine));
         let found = answer.unwrap_or_else(|| {
@@ -46,8 +51,13 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Container> {
     containers
 }
 
-fn daemons(reader: &Reader<'_>) -> BTreeSet<Daemon> {
-    let running = reader.host.processes.iter().filter(|process| process.name == "dockerd");
+/// The sockets of the daemons that run.
+fn sockets(host: &Host) -> BTreeSet<String> {
+    daemons(host).into_iter().filter_map(|daemon| daemon.socket).collect()
+}
+
+fn daemons(host: &Host) -> BTreeSet<Daemon> {
+    let running = host.processes.iter().filter(|process| process.name == "dockerd");
     let mut daemons: BTreeSet<Daemon> = running
         .map(|process| {
             let user = process.user;

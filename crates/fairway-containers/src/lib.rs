@@ -29,6 +29,9 @@ mod users;
 mod testing;
 
 pub use container::{Attachment, Container, Engine, Mode, PublishedPort, State};
+pub use docker::{
+    DockerDaemon, DockerEndpoint, DockerNetwork, SilentDaemon, docker_networks, docker_process,
+};
 pub use find::{Ambiguous, find, split};
 pub use note::Note;
 pub use reader::open_inside;

@@ -11,6 +11,7 @@ mod file;
 mod ignored;
 mod listen;
 pub mod on_demand;
+mod plugin;
 mod reload;
 mod take_over;
 mod tls;
@@ -31,11 +32,12 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-pub use arguments::DaemonArguments;
+pub use arguments::{DOCKER_PLUGIN_VARIABLE, DaemonArguments};
 pub use configuration::{Configuration, EXEC_ROOT};
 pub use configuration_error::ConfigurationError;
 use engine_adapter::EngineAdapter;
 use on_demand::{OnDemand, OnDemandError};
+pub use plugin::{Plugin, PluginEngine};
 use reload::Reload;
 use take_over::TakeOverError;
 
@@ -104,7 +106,7 @@ pub enum DaemonError {
 ///
 /// # Errors
 /// It cannot start.
-pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
+pub fn main(arguments: DaemonArguments, plugin: &Arc<dyn Plugin>) -> Result<(), DaemonError> {
     if arguments.on_demand {
         on_demand::detach();
     }
@@ -138,6 +140,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
         &configuration.data_root,
         &configuration.socket,
         Arc::clone(&reload),
+        Arc::clone(plugin),
     );
     let clients = Clients::new(api_limits());
     let mut on_demand = configuration.on_demand.then(|| OnDemand::new(Arc::clone(&engine), clients.clone()));
@@ -145,6 +148,11 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
         control = control.ended_by(on_demand.request());
     }
     let control = Arc::new(control);
+    match (configuration.docker_plugin, configuration.on_demand) {
+        (true, _) => serve_plugin(&runtime, &**plugin, &control)?,
+        (false, true) => {}
+        (false, false) => plugin.forget(),
+    }
     let mut end = pin!(async {
         tokio::select! {
             () = signals.until_end(reload) => None,
@@ -178,6 +186,17 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     }
     tracing::info!("daemon stopped; networks, published ports and names remain");
     Ok(())
+}
+
+/// Serves a plugin while the runtime runs.
+fn serve_plugin(
+    runtime: &Runtime,
+    plugin: &dyn Plugin,
+    control: &Arc<EngineAdapter>,
+) -> Result<(), DaemonError> {
+    let path = || plugin.socket().to_owned();
+    let served = plugin.serve(runtime, Arc::clone(control) as _);
+    Ok(served.map_err(|source| listen::ListenError::Refused { path: path(), source })?)
 }
 
 /// Resolves when an on-demand daemon has had nothing to do for long enough.

@@ -5,6 +5,7 @@ pub mod aardvark;
 pub mod cni;
 mod container_id;
 pub mod daemon;
+pub mod docker_plugin;
 pub mod netavark;
 pub mod oci;
 mod program;

@@ -1,12 +1,15 @@
 //! `fairway daemon`: runs the daemon, or checks, reloads or removes what a daemon runs with.
 
+use std::sync::Arc;
+
 use clap::Args;
 use fairway_api::Client;
 
 use super::Level;
 use super::error::CommandError;
 use super::print::{print_line, warn};
-use crate::daemon::{self, Configuration, DaemonArguments};
+use crate::daemon::{self, Configuration, DaemonArguments, Plugin};
+use crate::face::docker_plugin::DockerPlugin;
 
 /// How the daemon is run, or what is done instead.
 #[derive(Debug, Args)]
@@ -53,7 +56,8 @@ impl DaemonOptions {
             remove(&configuration, force)?;
             print_line(&format!("networks and logs stay in {}", configuration.data_root.display()))?;
         } else {
-            daemon::main(arguments)?;
+            let plugin: Arc<dyn Plugin> = Arc::new(DockerPlugin::default());
+            daemon::main(arguments, &plugin)?;
         }
         Ok(0)
     }
@@ -62,6 +66,7 @@ impl DaemonOptions {
 /// Removes what the daemon made, and prints what was removed.
 pub(super) fn remove(configuration: &Configuration, force: bool) -> Result<(), CommandError> {
     let removed = daemon::remove(configuration, force)?;
+    DockerPlugin::default().forget();
     removed.stopped.iter().try_for_each(|name| print_line(&format!("stopped {name}")))?;
     print_line("removed tables, links, routes and the relay; restored forwarding and interfaces")
 }

@@ -18,6 +18,9 @@ use super::backend::{backend, flavour, named_backend, named_flavour};
 use super::ignored::Ignored;
 use crate::logging::Level;
 
+/// The environment variable for `--docker-plugin`.
+pub const DOCKER_PLUGIN_VARIABLE: &str = "FAIRWAY_DOCKER_PLUGIN";
+
 /// The daemon's flags. Each is also a key of the configuration file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -155,6 +158,10 @@ pub struct DaemonArguments {
     /// TLS without certificates of clients: dockerd's flag, which is refused
     #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub tls: Option<bool>,
+    /// Serve Docker Engine's network plugin at /run/docker/plugins/fairway.sock [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        env = DOCKER_PLUGIN_VARIABLE)]
+    pub docker_plugin: Option<bool>,
     /// Sockets to listen on, as a key of the file
     #[arg(skip)]
     pub hosts: Option<Vec<String>>,

@@ -36,6 +36,8 @@ pub struct Configuration {
     pub data_root: PathBuf,
     /// The runtime state directory.
     pub exec_root: PathBuf,
+    /// Whether to serve the plugin of Docker Engine.
+    pub docker_plugin: bool,
     /// Where to write the process id.
     pub pid_file: Option<PathBuf>,
     /// From which severity on messages are logged.
@@ -75,6 +77,7 @@ impl DaemonArguments {
             false => PathBuf::from("/var/lib/fairway"),
         });
         let pools = all.default_address_pool.unwrap_or_default();
+        let docker_plugin = all.docker_plugin.unwrap_or(false) && !all.on_demand;
         let relay_user = all.relay_user.unwrap_or(relay::USER);
         Ok(Configuration {
             on_demand: all.on_demand,
@@ -83,6 +86,7 @@ impl DaemonArguments {
             tls,
             data_root,
             exec_root,
+            docker_plugin,
             pid_file: all.pidfile,
             log_level: match all.debug {
                 Some(true) => Level::Debug,
@@ -99,7 +103,7 @@ impl DaemonArguments {
                 ip_forward_no_drop: all.ip_forward_no_drop.unwrap_or(false),
                 allow_direct_routing: all.allow_direct_routing.unwrap_or(false),
                 accept_mark,
-                firewall_integration: all.firewall_integration.unwrap_or(all.on_demand),
+                firewall_integration: all.firewall_integration.unwrap_or(all.on_demand || docker_plugin),
                 masquerade: all.ip_masq.unwrap_or(true),
                 icc: all.icc.unwrap_or(true),
                 bridge_address: all.bip,

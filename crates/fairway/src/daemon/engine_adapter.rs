@@ -25,6 +25,7 @@ use rustix::process::Signal;
 
 use super::about::about;
 use super::on_demand::EndRequest;
+use super::plugin::{Plugin, PluginEngine};
 use super::reload::{Reload, ReloadError};
 use super::usage::usage;
 
@@ -35,6 +36,7 @@ pub struct EngineAdapter {
     socket: path::PathBuf,
     reload: Arc<Reload>,
     end: Option<(Arc<EndRequest>, String)>,
+    plugin: Arc<dyn Plugin>,
 }
 
 impl EngineAdapter {
@@ -44,15 +46,32 @@ impl EngineAdapter {
         data_root: &path::Path,
         socket: &path::Path,
         reload: Arc<Reload>,
+        plugin: Arc<dyn Plugin>,
     ) -> Self {
         let data_root = data_root.display().to_string();
-        Self { engine, data_root, socket: socket.to_owned(), reload, end: None }
+        Self { engine, data_root, socket: socket.to_owned(), reload, end: None, plugin }
     }
 
     /// Has clients ask an on-demand daemon to end.
     pub fn ended_by(self, request: Arc<EndRequest>) -> Self {
         let socket = self.socket.display().to_string();
         Self { end: Some((request, socket)), ..self }
+    }
+
+    fn carry_out(&self, command: Command) -> Result<Applied, Failure> {
+        let publishes = matches!(&command, Command::CreateSandbox(create) | Command::Attach { create, .. }
+            if !create.options.publish.is_empty());
+        let publishes = publishes || matches!(&command, Command::Publish { .. });
+        let creates = matches!(&command, Command::CreateNetwork(_));
+        let mut applied = self.engine.execute(command).map(applied).map_err(failure)?;
+        if let (true, Some(network)) = (creates, applied.network) {
+            applied.warnings.extend(in_the_way(&self.engine.firewall_conflicts(network), |_| true));
+        }
+        if let (true, Some(sandbox)) = (publishes, applied.sandbox) {
+            let published = |conflict: &FirewallConflict| conflict.path == Path::Published;
+            applied.warnings.extend(in_the_way(&self.engine.firewall_conflicts_of(sandbox), published));
+        }
+        Ok(applied)
     }
 }
 
@@ -196,19 +215,10 @@ impl EngineApi for EngineAdapter {
     }
 
     fn execute(&self, command: Command) -> Result<Applied, Failure> {
-        let publishes = matches!(&command, Command::CreateSandbox(create) | Command::Attach { create, .. }
-            if !create.options.publish.is_empty());
-        let publishes = publishes || matches!(&command, Command::Publish { .. });
-        let creates = matches!(&command, Command::CreateNetwork(_));
-        let mut applied = self.engine.execute(command).map(applied).map_err(failure)?;
-        if let (true, Some(network)) = (creates, applied.network) {
-            applied.warnings.extend(in_the_way(&self.engine.firewall_conflicts(network), |_| true));
+        match self.engine.read(|world| self.plugin.refusal(world, &command)) {
+            Some(refusal) => Err(refusal),
+            None => self.carry_out(command),
         }
-        if let (true, Some(sandbox)) = (publishes, applied.sandbox) {
-            let published = |conflict: &FirewallConflict| conflict.path == Path::Published;
-            applied.warnings.extend(in_the_way(&self.engine.firewall_conflicts_of(sandbox), published));
-        }
-        Ok(applied)
     }
 
     fn explain(&self, from: &str, to: &str, plan: bool) -> Result<Explained, Failure> {
@@ -231,6 +241,7 @@ impl EngineApi for EngineAdapter {
     }
 
     fn doctor(&self, fix: bool) -> Result<Diagnosis, Failure> {
+        self.plugin.compare(self);
         let found = if fix { self.engine.doctor_fix() } else { self.engine.doctor() };
         Ok(Diagnosis { findings: found.findings, done: found.done })
     }
@@ -304,12 +315,18 @@ impl EngineApi for EngineAdapter {
 
     fn begin_stop(&self, sandbox: &str, name: Option<&str>) -> Result<Option<Box<dyn Stopping>>, Failure> {
         let signal = name.map_or(Ok(Signal::TERM), signal)?;
+        if let Some(refusal) = self.engine.read(|world| self.plugin.stop_refusal(world, sandbox)) {
+            return Err(refusal);
+        }
         let stopping = self.engine.begin_stop(sandbox, signal).map_err(failure)?;
         let engine = Arc::clone(&self.engine);
         Ok(stopping.map(|stopping| Box::new(EngineStopping { engine, stopping }) as Box<dyn Stopping>))
     }
 
     fn kill(&self, sandbox: &str, name: &str) -> Result<(), Failure> {
+        if let Some(refusal) = self.engine.read(|world| self.plugin.stop_refusal(world, sandbox)) {
+            return Err(refusal);
+        }
         self.engine.kill(sandbox, signal(name)?).map_err(failure)
     }
 
@@ -356,5 +373,27 @@ impl EngineApi for EngineAdapter {
     fn now(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    }
+}
+
+impl PluginEngine for EngineAdapter {
+    fn is_started(&self) -> bool {
+        EngineApi::is_started(self)
+    }
+
+    fn execute_for_plugin(&self, command: Command) -> Result<Applied, Failure> {
+        self.carry_out(command)
+    }
+
+    fn read(&self, look: &mut dyn FnMut(&World)) {
+        EngineApi::read(self, look);
+    }
+
+    fn locate_process(&self, pid: u32) -> Result<Located, Failure> {
+        self.locate(&NamespaceReference::Pid(pid))
+    }
+
+    fn now(&self) -> i64 {
+        EngineApi::now(self)
     }
 }

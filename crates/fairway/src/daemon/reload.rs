@@ -83,6 +83,7 @@ fn fixed(now: &Configuration, new: &Configuration) -> Vec<&'static str> {
         ("tlscacert, tlscert or tlskey", now.tls != new.tls),
         ("data-root", now.data_root != new.data_root),
         ("exec-root", now.exec_root != new.exec_root),
+        ("docker-plugin", now.docker_plugin != new.docker_plugin),
         ("pidfile", now.pid_file != new.pid_file),
         ("iptables-flavour", now.iptables != new.iptables),
         ("relay-user", now.settings.relay_user != new.settings.relay_user),

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use super::text::{MARK, is_plain};
 use super::{Found, InstallError};
+use crate::daemon::DOCKER_PLUGIN_VARIABLE;
 use crate::face::{aardvark, cni, netavark, oci};
 
 /// The directory of libexec where podman finds the programs.
@@ -28,6 +29,8 @@ pub enum Component {
     Cni,
     /// Hook of OCI runtimes: podman's annotated containers, and bundles of runc and crun
     OciHook,
+    /// Docker Engine: networks and addresses by `-d fairway` and `--ipam-driver fairway`
+    DockerPlugin,
 }
 
 /// A link or file that is installed.
@@ -150,6 +153,7 @@ impl Component {
                 item(&format!("{HOOKS_DIRECTORY}/fairway.json"), podman_hook(text)),
                 item(PODMAN_HOOKS, Content::Marked(podman_hook_directories())),
             ],
+            Self::DockerPlugin => vec![item(DOCKER_PLUGIN, Content::Marked(docker_plugin()))],
         })
     }
 
@@ -160,6 +164,7 @@ impl Component {
         match self {
             Self::Netavark => inner.ancestors().take(2).map(Path::to_owned).collect(),
             Self::Cni | Self::OciHook => Vec::new(),
+            Self::DockerPlugin => Path::new(DOCKER_PLUGIN).parent().map(Path::to_owned).into_iter().collect(),
         }
     }
 
@@ -182,12 +187,19 @@ For a bundle of runc or crun, add to its config.json:
 {}",
                 oci::HOOKS.replace(oci::HOOKS_PROGRAM, &program.display().to_string())
             ),
+            Self::DockerPlugin => "\
+The daemon's unit serves the plugin from its next start on, before Docker Engine starts:
+  systemctl daemon-reload && systemctl restart fairway
+  docker network create -d fairway NETWORK"
+                .to_owned(),
         }
     }
 }
 
 const PODMAN_CONFIGURATION: &str = "/etc/containers/containers.conf.d/50-fairway.conf";
 const PODMAN_HOOKS: &str = "/etc/containers/containers.conf.d/50-fairway-hooks.conf";
+/// Settings that systemd adds to those of the daemon's unit.
+const DOCKER_PLUGIN: &str = "/etc/systemd/system/fairway.service.d/docker-plugin.conf";
 const HOOKS_DIRECTORY: &str = "/etc/containers/oci/hooks.d";
 /// The only directory of hooks that podman reads by default.
 const DEFAULT_HOOKS_DIRECTORY: &str = "/usr/share/containers/oci/hooks.d";
@@ -196,6 +208,16 @@ const DEFAULT_HOOKS_DIRECTORY: &str = "/usr/share/containers/oci/hooks.d";
 fn plain(path: &Path) -> Result<&str, InstallError> {
     let text = path.to_str().filter(|text| text.starts_with('/') && text.bytes().all(is_plain));
     text.ok_or_else(|| InstallError::Path(path.to_owned()))
+}
+
+/// dockerd that finds no plugin for a network that it has waits for half a minute at its start.
+fn docker_plugin() -> String {
+    format!(
+        "{MARK}\n\
+         # The daemon serves the network plugin of Docker Engine.\n\n\
+         [Unit]\nBefore=docker.service\n\n\
+         [Service]\nEnvironment={DOCKER_PLUGIN_VARIABLE}=true\n"
+    )
 }
 
 /// The directories are named anew, because a list in one file takes the place of that in another.

@@ -4,8 +4,7 @@
 use std::path::Path;
 
 use fairway_core::world::{BRIDGE_PREFIX, DEFAULT_BRIDGE};
-use fairway_model::HOST_INTERFACE_DIGITS;
-use fairway_model::HOST_INTERFACE_PREFIX;
+use fairway_model::{HANDED_OVER_PREFIX, HOST_INTERFACE_DIGITS, HOST_INTERFACE_PREFIX};
 
 /// The first line of each file of ours.
 pub const MARK: &str = "# Made by fairway install";
@@ -50,15 +49,16 @@ pub(super) fn is_plain(byte: u8) -> bool {
 }
 
 /// Globs for the names of our links: the default bridge, bridges of networks, and the host's ends
-/// of pairs and stand-ins. Digits are `?`: of globs NetworkManager knows that and `*` alone, and
+/// of pairs and stand-ins, and ends that dockerd moves into containers. Digits are `?`: of globs NetworkManager knows that and `*` alone, and
 /// udev ignores a glob that is itself longer than a name may be, 15 bytes, as `[0-9a-f]` twelve
 /// times is.
-fn names() -> [String; 3] {
+fn names() -> [String; 4] {
     let digits = "?".repeat(HOST_INTERFACE_DIGITS);
     [
         DEFAULT_BRIDGE.to_owned(),
         format!("{BRIDGE_PREFIX}{digits}"),
         format!("{HOST_INTERFACE_PREFIX}{digits}"),
+        format!("{HANDED_OVER_PREFIX}{digits}"),
     ]
 }
 

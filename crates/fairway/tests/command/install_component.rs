@@ -16,8 +16,13 @@ const PLUGIN: &str = "opt/cni/bin/fairway-cni";
 const CONFLIST: &str = "etc/cni/net.d/10-fairway.conflist";
 const HOOK: &str = "etc/containers/oci/hooks.d/fairway.json";
 const HOOKS: &str = "etc/containers/containers.conf.d/50-fairway-hooks.conf";
-const ALL: [(&str, &[&str]); 3] =
-    [("netavark", &[NETAVARK, AARDVARK, PODMAN]), ("cni", &[PLUGIN, CONFLIST]), ("oci-hook", &[HOOK, HOOKS])];
+const DOCKER: &str = "etc/systemd/system/fairway.service.d/docker-plugin.conf";
+const ALL: [(&str, &[&str]); 4] = [
+    ("netavark", &[NETAVARK, AARDVARK, PODMAN]),
+    ("cni", &[PLUGIN, CONFLIST]),
+    ("oci-hook", &[HOOK, HOOKS]),
+    ("docker-plugin", &[DOCKER]),
+];
 
 /// What `install` or `uninstall` says.
 fn said(root: &Path, verb: &str, component: &str, flags: &[&str]) -> String {
@@ -64,6 +69,10 @@ fn each_is_installed_once_and_removed() {
 fn links_lead_to_the_program_and_files_name_it() {
     let root = TempDir::new().unwrap();
     let root = root.path();
+    let docker = said(root, "install", "docker-plugin", &[]);
+    assert!(docker.contains("systemctl daemon-reload && systemctl restart fairway"), "{docker}");
+    let setting = fs::read_to_string(root.join(DOCKER)).unwrap();
+    assert!(setting.contains("[Service]\nEnvironment=FAIRWAY_DOCKER_PLUGIN=true\n"), "{setting}");
     let hook = said(root, "install", "oci-hook", &[]);
     assert!(hook.contains(r#""poststop": [{"path": "/usr/bin/fairway", "#), "{hook}");
     let says = fs::read_to_string(root.join(HOOK)).unwrap();

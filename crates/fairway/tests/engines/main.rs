@@ -9,6 +9,7 @@ mod cni;
 mod containerd;
 mod docker;
 mod docker_clients;
+mod docker_plugin;
 mod install;
 mod lxc;
 mod nspawn;

@@ -1,0 +1,92 @@
+//! The server: HTTP/1.1 on a unix socket. dockerd sends an empty `Host:`, and no body where a call has no arguments.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+
+use super::answer::Plugin;
+use super::call::Call;
+use super::error::Error;
+
+/// The most bytes of a body: all ports of TCP and UDP, published one by one, have about 12 MB.
+const BODY_LIMIT: usize = 16 << 20;
+/// How long the headers of a request may take, and a connection without one stays open.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait before the next connection when the process is out of file descriptors.
+const REST: Duration = Duration::from_millis(50);
+/// The type of replies, as the protocol has it.
+const MEDIA_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
+
+/// Answers requests.
+pub async fn accept(listener: UnixListener, plugin: Arc<Plugin>) {
+    let listener = match tokio::net::UnixListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "failed to serve the Docker plugin: {error}"),
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(connection(stream, Arc::clone(&plugin)))),
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection of dockerd: {error}");
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: tokio::net::UnixStream, plugin: Arc<Plugin>) {
+    let service = service_fn(move |request| {
+        let plugin = Arc::clone(&plugin);
+        async move { Ok::<_, Infallible>(reply(request, plugin).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection of dockerd ended early: {error}");
+    }
+}
+
+/// The reply to a request. dockerd takes the `Err` of a reply with the status 500 as the reason of a failure.
+async fn reply(request: Request<Incoming>, plugin: Arc<Plugin>) -> Response<Full<Bytes>> {
+    let path = request.uri().path().to_owned();
+    let answer = answer(request, plugin).await;
+    let (status, value) = match answer {
+        Ok(value) => (StatusCode::OK, value),
+        Err(error) => {
+            tracing::warn!(call = path, %error, "refused a request of dockerd: {error}");
+            let status = match error {
+                Error::Method(_) => StatusCode::NOT_FOUND,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            (status, json!({ "Err": error.to_string() }))
+        }
+    };
+    let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    response
+}
+
+async fn answer(request: Request<Incoming>, plugin: Arc<Plugin>) -> Result<Value, Error> {
+    let method = request.uri().path().trim_start_matches('/').to_owned();
+    let body = Limited::new(request.into_body(), BODY_LIMIT).collect().await;
+    let body = body.map_err(|error| Error::Body { method: method.clone(), reason: error.to_string() })?;
+    let call = Call::read(&method, &body.to_bytes())?;
+    tracing::debug!(?call, "request of dockerd");
+    // The engine's calls block.
+    let answered = tokio::task::spawn_blocking(move || plugin.answer(call)).await;
+    answered.unwrap_or_else(|error| Err(Error::Body { method, reason: io::Error::other(error).to_string() }))
+}
