@@ -1,6 +1,7 @@
 //! Commands in running containers: `/containers/{id}/exec` and `/exec`.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,13 +19,15 @@ use super::hijack::{self, Upgrade};
 use super::process::{check_running, find, unstarted};
 use super::reply::Reply;
 use super::terminal::Terminal;
-use crate::engine_api::Failure;
+use crate::engine_api::{Failure, FailureKind};
 use crate::types::{Created, ExecCreate, ExecInspect, ExecProcess, ExecStart};
 
 /// How many commands are remembered; the oldest that ended are forgotten.
 const REMEMBERED: usize = 1000;
 /// How many pieces of input or output wait.
 const QUEUE: usize = 64;
+/// The exit code of a command that could not be executed, as of shells.
+const NOT_EXECUTED: i32 = 126;
 
 /// A command in a container.
 #[derive(Debug)]
@@ -84,6 +87,13 @@ impl Server {
         if asked.cmd.is_empty() {
             return Err(Failure::invalid("No exec command specified"));
         }
+        if !["", "0", "root", "0:0", "root:root"].contains(&asked.user.as_str()) {
+            let reason = format!(
+                "cannot run the command as user {}: commands run as root: leave --user out",
+                asked.user
+            );
+            return Err(Failure::new(FailureKind::Unsupported, reason));
+        }
         let sandbox = self.call(move |engine| find(engine, &id)).await?;
         check_running(&sandbox)?;
         let id = self.execs.add(sandbox.id.to_string(), asked, self.engine.now());
@@ -107,21 +117,13 @@ impl Server {
             let reason = format!("Error: Exec command {id} has already run");
             return Err(Failure::new(RefusalKind::Conflict, reason));
         }
-        let arguments = arguments(&asked, &container);
-        let terminal = match asked.tty {
-            true => Some(Arc::new(Terminal::open().map_err(|error| unstarted(&error))?)),
-            false => None,
-        };
-        let mut program = self.program(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        match &terminal {
-            Some(terminal) => {
-                let [input, out, err] = terminal.streams().map_err(|error| unstarted(&error))?;
-                program.stdin(input).stdout(out).stderr(err);
+        let (child, terminal) = match self.spawn_exec(&asked, &container, detach) {
+            Ok(spawned) => spawned,
+            Err(error) => {
+                end(&self.execs, &id, NOT_EXECUTED);
+                return Err(unstarted(&error));
             }
-            None if asked.attach_stdin && !detach => drop(program.stdin(Stdio::piped())),
-            None => {}
-        }
-        let child = program.spawn().map_err(|error| unstarted(&error))?;
+        };
         self.execs.with(&id, |exec| {
             exec.pid = child.id().unwrap_or_default();
             exec.terminal.clone_from(&terminal);
@@ -131,6 +133,25 @@ impl Server {
             true => Reply::empty(StatusCode::OK),
             false => hijack::reply(upgrade, streams.framing, streams.output, streams.input),
         })
+    }
+
+    /// Executes a command, with a terminal if it is to have one.
+    fn spawn_exec(
+        &self,
+        asked: &ExecCreate,
+        container: &str,
+        detach: bool,
+    ) -> io::Result<(Child, Option<Arc<Terminal>>)> {
+        let arguments = arguments(asked, container);
+        let mut program = self.program(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let terminal = if asked.tty { Some(Arc::new(Terminal::open()?)) } else { None };
+        if let Some(terminal) = &terminal {
+            let [input, out, err] = terminal.streams()?;
+            program.stdin(input).stdout(out).stderr(err);
+        } else if asked.attach_stdin && !detach {
+            program.stdin(Stdio::piped());
+        }
+        Ok((program.spawn()?, terminal))
     }
 
     /// Has a command run to its end, and remembers its exit code.

@@ -265,6 +265,9 @@ fn processes_are_those_of_the_program() {
     assert_eq!(request(&server, "GET", "/exec/nosuch/json", "").0, 404);
     assert_eq!(request(&server, "POST", &format!("{at}/resize?h=1&w=2"), "").0, 400);
     assert_eq!(request(&server, "POST", "/containers/kept/exec", r#"{"Cmd":[]}"#).0, 400);
+    let (status, text) = request(&server, "POST", "/containers/kept/exec", r#"{"Cmd":["id"],"User":"5"}"#);
+    assert_eq!(status, 501);
+    assert!(text.contains("as user 5"), "{text}");
 }
 
 #[test]
