@@ -17,6 +17,8 @@ pub(super) enum Absent {
     Images,
     /// An image, by name.
     Image(String),
+    /// The layers of an image, by name: none.
+    History(String),
     /// Something of images that cannot be.
     ImageWork(&'static str),
     /// A list of something else, with the key that Docker has it under; empty for a bare list.
@@ -52,7 +54,7 @@ impl Absent {
             ("GET", ["images", "json"]) => Self::Images,
             ("GET", ["images", "search"]) => Self::List(""),
             ("GET", ["images", name @ .., "json"]) if !name.is_empty() => Self::Image(own(name)),
-            ("GET", ["images", name @ .., "history"]) if !name.is_empty() => Self::Image(own(name)),
+            ("GET", ["images", name @ .., "history"]) if !name.is_empty() => Self::History(own(name)),
             ("GET", ["distribution", name @ .., "json"]) => Self::Missing("image", own(name)),
             ("POST", ["images", "prune"]) => Self::Prune("ImagesDeleted"),
             ("POST", ["images", ..]) => Self::ImageWork("pull, push, load or tag images"),
@@ -95,6 +97,7 @@ impl Absent {
             Self::Images => Reply::json(&[image(engine)]),
             Self::Image(name) if is_host_image(name) => Reply::json(&image_details(engine)),
             Self::Image(name) => Err(check_image(name).err().unwrap_or_else(|| missing("image", name))),
+            Self::History(name) => check_image(name).and_then(|()| Reply::json(&json!([]))),
             Self::ImageWork(what) => unsupported(format!(
                 "cannot {what}: Fairway has no images but {HOST_IMAGE}, the host's root file system"
             )),

@@ -85,6 +85,8 @@ pub(super) fn info(engine: &dyn EngineApi) -> Result<Reply, Failure> {
     info.ncpu = about.processors;
     info.mem_total = about.memory;
     info.system_time = encode::rfc3339(Some(engine.now()));
+    // The host's root file system.
+    info.images = 1;
     info.live_restore_enabled = true;
     info.swarm.local_node_state = "inactive".to_owned();
     info.plugins.network = DRIVERS.map(str::to_owned).to_vec();
