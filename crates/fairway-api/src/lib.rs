@@ -15,6 +15,8 @@ mod engine_api;
 pub mod filter;
 mod image;
 pub mod json;
+#[cfg(feature = "schema")]
+pub mod openapi;
 mod server;
 pub mod types;
 

@@ -8,6 +8,7 @@ use super::{EndpointSettings, PortMap};
 
 /// `GET /containers/{id}/json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerInspect {
     pub id: String,
@@ -45,6 +46,7 @@ pub struct ContainerInspect {
 
 /// The state of a sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerState {
     /// `created`, `running` or `exited`.
@@ -67,6 +69,7 @@ pub struct ContainerState {
 
 /// The requested host configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct HostConfig {
     /// `bridge`, `host`, `none`, `container:NAME` or a network.
@@ -97,6 +100,7 @@ pub struct HostConfig {
 
 /// What is done when a container ends: nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct RestartPolicy {
     /// `no`, or empty in a request.
@@ -106,6 +110,7 @@ pub struct RestartPolicy {
 
 /// The log of a detached command's output.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct LogConfig {
     /// The log driver: `json-file`, or empty for the same.
@@ -117,6 +122,7 @@ pub struct LogConfig {
 
 /// A host address and port that a port is published at.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct PortBinding {
     /// The host address; empty for the default address.
@@ -127,6 +133,7 @@ pub struct PortBinding {
 
 /// The requested configuration of the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerConfig {
     /// The image that a client of Docker named. Fairway does not use it.
@@ -156,6 +163,7 @@ pub struct ContainerConfig {
 
 /// The network settings of a sandbox: addresses, ports, networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkSettings {
     /// The fields up to the MAC address describe the endpoint on the default bridge; they are empty without one.
@@ -185,6 +193,7 @@ pub struct NetworkSettings {
 
 /// A sandbox in the list of `GET /containers/json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerSummary {
     pub id: String,
@@ -208,6 +217,7 @@ pub struct ContainerSummary {
 
 /// A port of a sandbox in a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct PortSummary {
     #[serde(rename = "IP", skip_serializing_if = "String::is_empty")]
@@ -228,6 +238,7 @@ fn is_zero(port: &u16) -> bool {
 
 /// The part of [`HostConfig`] that is listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct SummaryHostConfig {
     pub network_mode: String,
@@ -235,6 +246,7 @@ pub struct SummaryHostConfig {
 
 /// The part of [`NetworkSettings`] that is listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct SummaryNetworks {
     pub networks: BTreeMap<String, EndpointSettings>,

@@ -9,6 +9,7 @@ use super::{EndpointSettings, HostConfig};
 
 /// The body of a request to create a sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerCreate {
     /// The image. Fairway stores and shows it, and does not use it: the command runs on the host's files.
@@ -23,8 +24,10 @@ pub struct ContainerCreate {
     pub env: Vec<String>,
     /// The words of the command before `Cmd`.
     #[serde(deserialize_with = "words")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub entrypoint: Vec<String>,
     #[serde(deserialize_with = "words")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub cmd: Vec<String>,
     /// The working directory of the command; empty for `/`.
     pub working_dir: String,
@@ -38,8 +41,10 @@ pub struct ContainerCreate {
 /// The requested endpoints, in the order of their interfaces; the network of [`HostConfig::network_mode`] is always the
 /// first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkingConfig {
     #[serde(deserialize_with = "ordered", serialize_with = "write_ordered")]
+    #[cfg_attr(feature = "schema", schemars(with = "std::collections::BTreeMap<String, EndpointSettings>"))]
     pub endpoints_config: Vec<(String, EndpointSettings)>,
 }

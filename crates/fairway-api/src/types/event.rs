@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// An event.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct EventMessage {
     /// The same as `action`, for containers only: older clients of Docker read it.
@@ -33,6 +34,7 @@ pub struct EventMessage {
 
 /// The object of an event.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct EventActor {
     #[serde(rename = "ID")]

@@ -13,6 +13,7 @@ use super::{ContainerCreate, EndpointSettings, NetworkCreate, PortMap};
 /// The body of `POST /containers/{id}/attach-namespace`: the network namespace of a created sandbox. Either the process
 /// or the path is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct AttachNamespace {
     /// A process in the namespace, with whose end the sandbox stops; 0 for none.
@@ -23,6 +24,7 @@ pub struct AttachNamespace {
 
 /// The body of `POST /fairway/attach`: creates and starts a sandbox for an existing namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct AttachRequest {
     /// The name; empty for a generated one.
@@ -39,6 +41,7 @@ pub struct AttachRequest {
 
 /// The reply to [`AttachRequest`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Attached {
     pub id: String,
@@ -57,6 +60,7 @@ pub struct Attached {
 
 /// The interface of an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct AttachedInterface {
     /// The name in the sandbox.
@@ -70,6 +74,7 @@ pub struct AttachedInterface {
 /// The body of `POST /fairway/join`: connects a container of another engine to networks that the engine describes. The
 /// reply is [`Attached`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct JoinRequest {
     /// The id of the sandbox, 64 hexadecimal digits, by which later requests find it.
@@ -90,6 +95,7 @@ pub struct JoinRequest {
 
 /// The body of `POST /fairway/leave`: disconnects a container of another engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct LeaveRequest {
     /// The id of the sandbox.
@@ -100,6 +106,7 @@ pub struct LeaveRequest {
 
 /// The body of `POST /networks/{id}/update`: options that change in place; null removes an option.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct UpdateNetwork {
     pub options: BTreeMap<String, Option<String>>,
@@ -110,6 +117,7 @@ pub struct UpdateNetwork {
 /// In `/unpublish` an omitted part matches any value: `{"/tcp": [{"HostPort": "8081"}]}` any container port,
 /// `{"80/tcp": null}` any host port. Both ports may be ranges.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct PublishPorts {
     pub port_bindings: PortMap,
@@ -117,6 +125,7 @@ pub struct PublishPorts {
 
 /// The reply to [`PublishPorts`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct PublishedPorts {
     /// All published ports of the sandbox; empty while it does not run.
@@ -126,6 +135,7 @@ pub struct PublishedPorts {
 
 /// The body of `POST /fairway/detach`: removes an attached sandbox, and keeps its namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DetachRequest {
     /// The name or id of the sandbox.
@@ -134,6 +144,7 @@ pub struct DetachRequest {
 
 /// The body of `POST /containers/{id}/exited`: reports that the process of a sandbox ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Exited {
     pub code: i32,
@@ -143,18 +154,22 @@ pub struct Exited {
 
 /// The reply of `GET /fairway/explain?from=&to=&plan=`: the path and the end of a packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Explained {
     /// The walks of the packets in order; of a connection that branches, the first packet as far as all branches share
     /// its steps.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<serde_json::Value>"))]
     pub walks: Vec<WalkRecord>,
     /// The branches, if there are several: each with its own walks from the beginning.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<serde_json::Value>"))]
     pub branches: Vec<BranchRecord>,
     /// How many branches more there are at least, which were not walked.
     #[serde(skip_serializing_if = "is_zero")]
     pub not_walked: usize,
     /// The places where a capture shows the packet.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<serde_json::Value>"))]
     pub captures: Vec<Capture>,
     /// The result in one sentence.
     pub sentence: String,
@@ -197,9 +212,11 @@ fn is_zero(number: &usize) -> bool {
 
 /// The reply of `GET /fairway/doctor`, and of `POST /fairway/doctor/fix`: the findings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Diagnosis {
     /// The findings of all checks, also those without a problem.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<serde_json::Value>"))]
     pub findings: Vec<Finding>,
     /// The applied fixes, described in text.
     pub done: Vec<String>,
@@ -207,22 +224,27 @@ pub struct Diagnosis {
 
 /// The reply of `GET /fairway/plan`: all planned objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Planned {
     /// The objects of each owner.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<serde_json::Value>"))]
     pub owners: Vec<PlannedFragment>,
 }
 
 /// The reply of `GET /fairway/plan/diff`: what the daemon would do now to make the kernel equal to the Plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct PlanDifference {
     /// The objects to make, change and remove, in order; none if the kernel is as planned.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<serde_json::Value>"))]
     pub changes: Vec<ObjectChange>,
 }
 
 /// The traffic of one network in the reply of `GET /fairway/stats`; `?network=` selects one network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkStats {
     pub name: String,
@@ -236,6 +258,7 @@ pub struct NetworkStats {
 
 /// Packets and bytes, to sandboxes and from them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct TrafficCount {
     pub packets_in: u64,
@@ -246,6 +269,7 @@ pub struct TrafficCount {
 
 /// The traffic of a published port.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct PortStats {
     /// The sandbox's name.
@@ -265,6 +289,7 @@ pub struct PortStats {
 
 /// The reply to `POST /fairway/reload`, which reads the configuration file again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Reloaded {
     /// The settings that have changed, by the names of their flags.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A network, as listed and inspected.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkInspect {
     pub name: String,
@@ -40,6 +41,7 @@ pub struct NetworkInspect {
 
 /// Firewall conflicts of a network on this host, and its DHCP leases. Docker's API has no such keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkTroubles {
     /// Foreign firewall rules that drop packets of the network.
@@ -59,6 +61,7 @@ pub struct NetworkTroubles {
 
 /// A foreign firewall rule that drops packets of the network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkObstacle {
     /// The conflict as text, with table, chain and rule.
@@ -76,6 +79,7 @@ pub struct NetworkObstacle {
 
 /// The network that a configuration comes from: always empty in Fairway.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ConfigReference {
     pub network: String,
@@ -83,6 +87,7 @@ pub struct ConfigReference {
 
 /// The IPAM configuration of a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Ipam {
     pub driver: String,
@@ -92,6 +97,7 @@ pub struct Ipam {
 
 /// One subnet of a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct IpamConfig {
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -106,6 +112,7 @@ pub struct IpamConfig {
 
 /// A sandbox with an endpoint on a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkContainer {
     pub name: String,
@@ -121,6 +128,7 @@ pub struct NetworkContainer {
 
 /// How full a network is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkStatus {
     #[serde(rename = "IPAM")]
@@ -129,6 +137,7 @@ pub struct NetworkStatus {
 
 /// How full a network's subnets are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct IpamStatus {
     pub subnets: BTreeMap<String, SubnetStatus>,
@@ -136,6 +145,7 @@ pub struct IpamStatus {
 
 /// How full a subnet is. Numbers that exceed the type's range are the largest value of the type.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct SubnetStatus {
     /// The addresses in use: of endpoints, the gateway and auxiliary addresses, and those that no endpoint can have.
@@ -148,6 +158,7 @@ pub struct SubnetStatus {
 
 /// The body of `POST /networks/create`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkCreate {
     pub name: String,
@@ -170,6 +181,7 @@ pub struct NetworkCreate {
 
 /// The body of `POST /networks/{id}/connect`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ConnectRequest {
     pub container: String,
@@ -178,6 +190,7 @@ pub struct ConnectRequest {
 
 /// The body of `POST /networks/{id}/disconnect`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DisconnectRequest {
     pub container: String,
@@ -187,6 +200,7 @@ pub struct DisconnectRequest {
 
 /// An endpoint: its requested settings, and its actual ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct EndpointSettings {
     #[serde(rename = "IPAMConfig")]
@@ -219,6 +233,7 @@ pub struct EndpointSettings {
 
 /// The requested addresses of an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct EndpointIpam {
     #[serde(rename = "IPv4Address", skip_serializing_if = "String::is_empty")]

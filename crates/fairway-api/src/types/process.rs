@@ -6,6 +6,7 @@ use super::json::words;
 
 /// The body of `POST /containers/{id}/exec`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ExecCreate {
     pub attach_stdin: bool,
@@ -14,6 +15,7 @@ pub struct ExecCreate {
     pub tty: bool,
     pub env: Vec<String>,
     #[serde(deserialize_with = "words")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub cmd: Vec<String>,
     pub privileged: bool,
     pub user: String,
@@ -22,6 +24,7 @@ pub struct ExecCreate {
 
 /// The body of `POST /exec/{id}/start`. Whether there is a terminal was said before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ExecStart {
     pub detach: bool,
@@ -29,6 +32,7 @@ pub struct ExecStart {
 
 /// The reply to `GET /exec/{id}/json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ExecInspect {
     #[serde(rename = "ID")]
@@ -50,6 +54,7 @@ pub struct ExecInspect {
 
 /// The process of a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ExecProcess {
     pub tty: bool,
@@ -61,6 +66,7 @@ pub struct ExecProcess {
 
 /// The reply to `GET /containers/{id}/top`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Top {
     pub titles: Vec<String>,
@@ -69,6 +75,7 @@ pub struct Top {
 
 /// The reply to `POST /containers/prune`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainersDeleted {
     /// The ids of the removed containers; `null` for none, as in Docker.

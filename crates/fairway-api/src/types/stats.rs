@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The reply to `GET /containers/{id}/stats`, a line for each second.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ContainerStats {
     pub id: String,
@@ -25,6 +26,7 @@ pub struct ContainerStats {
 
 /// The number of processes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct PidsStats {
     pub current: u64,
@@ -32,6 +34,7 @@ pub struct PidsStats {
 
 /// The use of processors.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct CpuStats {
     pub cpu_usage: CpuUsage,
@@ -42,6 +45,7 @@ pub struct CpuStats {
 
 /// The time of processors that was used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct CpuUsage {
     /// Nanoseconds.
@@ -50,6 +54,7 @@ pub struct CpuUsage {
 
 /// The use of memory, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct MemoryStats {
     pub usage: u64,
@@ -59,6 +64,7 @@ pub struct MemoryStats {
 
 /// The counters of an interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct InterfaceStats {
     pub rx_bytes: u64,

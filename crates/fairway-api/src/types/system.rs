@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The body of every error.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ErrorMessage {
     pub message: String,
@@ -13,6 +14,7 @@ pub struct ErrorMessage {
 
 /// The reply to a request that creates an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Created {
     pub id: String,
@@ -26,6 +28,7 @@ pub struct Created {
 
 /// The reply to `POST /networks/prune`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworksDeleted {
     /// The names of the removed networks; `null` for none, as in Docker.
@@ -34,6 +37,7 @@ pub struct NetworksDeleted {
 
 /// The reply to `POST /containers/{id}/wait`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct WaitReply {
     pub status_code: i32,
@@ -41,6 +45,7 @@ pub struct WaitReply {
 
 /// The reply to `GET /version`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Version {
     pub platform: Platform,
@@ -57,6 +62,7 @@ pub struct Version {
 
 /// The name of the product.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Platform {
     pub name: String,
@@ -64,6 +70,7 @@ pub struct Platform {
 
 /// A part of the server, with its version.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Component {
     pub name: String,
@@ -73,6 +80,7 @@ pub struct Component {
 
 /// The reply to `GET /info`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Info {
     /// The id of the daemon, which is kept in the data root.
@@ -111,6 +119,7 @@ pub struct Info {
 
 /// The drivers, by kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Plugins {
     pub volume: Vec<String>,
@@ -121,6 +130,7 @@ pub struct Plugins {
 
 /// The state of the swarm: Fairway has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Swarm {
     #[serde(rename = "NodeID")]
@@ -132,6 +142,7 @@ pub struct Swarm {
 
 /// The firewall backend.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct FirewallBackend {
     /// `nftables` or `none`.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::engine::RunningServer;
 
 /// Status and body of the answer to a request.
-fn request(server: &RunningServer, method: &str, path: &str, body: &str) -> (u16, String) {
+pub fn request(server: &RunningServer, method: &str, path: &str, body: &str) -> (u16, String) {
     let mut stream = UnixStream::connect(server.address.strip_prefix("unix://").unwrap()).unwrap();
     let escaped = |c: char| match c.is_ascii_alphanumeric() || "/?&=-_.%".contains(c) {
         true => c.to_string(),
@@ -27,7 +27,7 @@ fn request(server: &RunningServer, method: &str, path: &str, body: &str) -> (u16
     (head.split(' ').nth(1).unwrap().parse().unwrap(), text.to_owned())
 }
 
-fn get(server: &RunningServer, path: &str) -> Value {
+pub fn get(server: &RunningServer, path: &str) -> Value {
     let (status, text) = request(server, "GET", path, "");
     assert_eq!(status, 200, "{path}: {text}");
     serde_json::from_str(&text).unwrap()
@@ -45,12 +45,12 @@ fn message(text: &str) -> String {
 }
 
 /// A container as Docker's client asks for one.
-fn create(server: &RunningServer, name: &str, body: &str) {
+pub fn create(server: &RunningServer, name: &str, body: &str) {
     let (status, text) = request(server, "POST", &format!("/containers/create?name={name}"), body);
     assert_eq!(status, 201, "{text}");
 }
 
-fn start(server: &RunningServer, name: &str, pid: u32) {
+pub fn start(server: &RunningServer, name: &str, pid: u32) {
     server.client().attach_namespace(name, &AttachNamespace { pid, path: String::new() }).unwrap();
 }
 

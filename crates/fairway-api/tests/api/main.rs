@@ -6,5 +6,6 @@ mod clients;
 mod engine;
 mod golden;
 mod limits;
+mod openapi;
 mod server;
 mod small_world;
