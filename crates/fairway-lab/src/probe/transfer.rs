@@ -15,7 +15,8 @@ use crate::place::Place;
 /// What is sent at once, and the pause after it: about 16 MB a second, so that a test leaves the machine something.
 const CHUNK: usize = 16 * 1024;
 const PACE: Duration = Duration::from_millis(1);
-/// With no byte for so long, the transfer counts as stalled.
+/// With no byte for so long, the transfer counts as stalled. As long may it take to connect: a first segment that was
+/// lost on a busy machine is sent again only after a second.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was wrong with a transfer.
@@ -66,13 +67,12 @@ impl Transfer {
     /// Connects from a place and begins.
     ///
     /// # Errors
-    /// When `target` is not an address and port, or the connection is not made within a second.
+    /// When `target` is not an address and port, or the connection is not made within ten seconds.
     pub fn start(place: &Place, target: &str) -> Result<Transfer, LabError> {
         let address: SocketAddr = socket_address(target)?;
         let action = || format!("connect to {target} from {}", place.name());
-        let stream = place
-            .run_in(|| connect_tcp(address, None, Instant::now() + Duration::from_secs(1)))?
-            .trying(action)?;
+        let stream =
+            place.run_in(|| connect_tcp(address, None, Instant::now() + PATIENCE))?.trying(action)?;
         stream.set_read_timeout(Some(PATIENCE)).trying(action)?;
         stream.set_write_timeout(Some(PATIENCE)).trying(action)?;
         let shared = Arc::new(Shared::default());
