@@ -163,8 +163,21 @@ impl World {
     /// A name, or with the sandbox's id behind it where another sandbox has the name.
     fn free_sandbox_name(&self, name: &str, id: SandboxId) -> String {
         let taken = self.index.sandbox_names.get(name).is_some_and(|holder| *holder != id);
-        if taken { format!("{name}-{}", id.short()) } else { name.to_owned() }
+        free_name(name, taken, &id.short())
     }
+
+    /// Whether the options of an endpoint, or of its network, leave it a default route if dockerd chooses it for that.
+    pub fn is_left_a_default_route(&self, endpoint: &Endpoint) -> bool {
+        // Its own option is read again: the endpoint's settings say which one has the route now.
+        let own = endpoint_options(&endpoint.request.driver_options).ok();
+        let own = own.and_then(|(options, _)| options.routes.default_route);
+        self.leaves_default_route(own, endpoint.network)
+    }
+}
+
+/// A name, with an id behind it where it is taken.
+fn free_name(name: &str, taken: bool, id: &str) -> String {
+    if taken { format!("{name}-{id}") } else { name.to_owned() }
 }
 
 /// The allocation with the name under which the link is handed over: of no other link, as the host's end has none.

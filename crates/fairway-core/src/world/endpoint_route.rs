@@ -42,8 +42,13 @@ pub(super) fn check_subnets(name: &str, subnets: &[Subnet], routes: &[StaticRout
 impl World {
     /// Whether the default route of a sandbox may be by an endpoint, unless `fairway.default_route=false`.
     pub(super) fn may_have_default_route(&self, endpoint: &Endpoint) -> bool {
-        let network = self.network(endpoint.network).and_then(|network| network.routes.default_route);
-        endpoint.options.routes.default_route.or(network).unwrap_or(true)
+        self.leaves_default_route(endpoint.options.routes.default_route, endpoint.network)
+    }
+
+    /// Whether an endpoint with this option of its own, on a network, may have a default route.
+    pub(super) fn leaves_default_route(&self, own: Option<bool>, network: NetworkId) -> bool {
+        let of_network = || self.network(network)?.routes.default_route;
+        own.or_else(of_network).unwrap_or(true)
     }
 
     /// The metric of the default route by an endpoint, `fairway.metric`; none is the kernel's.

@@ -229,8 +229,7 @@ pub fn joined(world: &World, id: EndpointId) -> Result<Option<Joined>, Error> {
         return Ok(None);
     };
     let has_address = allocation.addresses().next().is_some();
-    let default_route =
-        has_address && !network.internal && has_default_route(endpoint, network.routes.default_route);
+    let default_route = has_address && !network.internal && world.is_left_a_default_route(endpoint);
     let gateway = |ipv4: bool| {
         let subnet = if ipv4 { network.ipv4() } else { network.ipv6() };
         let has_address = allocation.addresses().any(|address| address.is_ipv4() == ipv4);
@@ -249,13 +248,6 @@ pub fn joined(world: &World, id: EndpointId) -> Result<Option<Joined>, Error> {
         static_routes: routes.collect::<Result<_, _>>()?,
         disable_gateway_service: !default_route,
     }))
-}
-
-/// Whether the options of an endpoint or its network leave it a default route.
-fn has_default_route(endpoint: &Endpoint, network: Option<bool>) -> bool {
-    const NAME: &str = "fairway.default_route";
-    let own = endpoint.request.driver_options.get(NAME).and_then(|value| value.parse().ok());
-    own.or(network).unwrap_or(true)
 }
 
 fn route(route: &StaticRoute) -> Result<Route, Error> {

@@ -134,17 +134,20 @@ fn all_endpoints_of_a_container_are_in_one_sandbox() {
     assert_ne!(sandbox_of("/run/docker/netns/29356f9c3998"), sandbox_of("/run/docker/netns/29356f9c3999"));
 }
 
-/// A World with an endpoint on a network with these options.
-fn world_with(options: &[(&str, &str)], internal: bool) -> World {
+/// A World with an endpoint with options of its own, on a network with these options.
+fn world_with(options: &[(&str, &str)], own: &[(&str, &str)], internal: bool) -> World {
     let (mut world, mut rng) = (World::default(), Rng::new(1));
     let configure = Command::Configure { settings: Box::new(Settings::default()), host: Box::default() };
-    let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let owned = |options: &[(&str, &str)]| {
+        options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
     let network = CreateNetwork {
-        options: options.collect(),
+        options: owned(options),
         internal,
         ..request(created(r#"{"NetworkID":"f889c9…","Options":{"com.docker.network.enable_ipv6":true},"IPv4Data":[{"Gateway":"10.67.0.9/24","Pool":"10.67.0.0/24"}],"IPv6Data":[{"Gateway":"fd66::1/64","Pool":"fd66::/64"}]}"#).unwrap())
     };
-    let (_, endpoint, _) = endpoint_of(r#"{"NetworkID":"f889c9…","EndpointID":"26ef89…","Interface":{"Address":"10.67.0.3/24","AddressIPv6":"fd66::3/64","MacAddress":""}}"#).unwrap();
+    let (_, mut endpoint, _) = endpoint_of(r#"{"NetworkID":"f889c9…","EndpointID":"26ef89…","Interface":{"Address":"10.67.0.3/24","AddressIPv6":"fd66::3/64","MacAddress":""}}"#).unwrap();
+    endpoint.driver_options = owned(own);
     let call = protocol::Join {
         network: NETWORK.to_owned(),
         endpoint: ENDPOINT.to_owned(),
@@ -158,12 +161,12 @@ fn world_with(options: &[(&str, &str)], internal: bool) -> World {
 
 /// What dockerd is answered of an endpoint on a network with these options.
 fn joined_on(options: &[(&str, &str)], internal: bool) -> Result<Option<Joined>, Error> {
-    joined(&world_with(options, internal), endpoint_id(ENDPOINT)?)
+    joined(&world_with(options, &[], internal), endpoint_id(ENDPOINT)?)
 }
 
 #[test]
 fn an_endpoint_whose_address_dockerd_gives_to_another_one_is_replaced() {
-    let world = world_with(&[], false);
+    let world = world_with(&[], &[], false);
     let of = |ipv4: &str| {
         let request = EndpointRequest { ipv4: ipv4.parse().ok(), ..EndpointRequest::default() };
         replaced(&world, NETWORK.parse().unwrap(), &request)
@@ -189,6 +192,21 @@ fn a_container_of_an_internal_network_gets_none_and_dockerd_adds_no_other_networ
         let answer = answer.unwrap().unwrap();
         assert_eq!((answer.gateway.as_str(), answer.gateway_ipv6.as_str()), ("", ""));
         assert!(answer.disable_gateway_service);
+    }
+}
+
+#[test]
+fn the_default_route_of_an_endpoint_is_by_its_own_option_in_all_words_of_the_engine() {
+    for (of_network, own, gateway) in [
+        ("true", "false", ""),
+        ("true", "0", ""),
+        ("false", "true", "10.67.0.9"),
+        ("false", "1", "10.67.0.9"),
+    ] {
+        const NAME: &str = "fairway.default_route";
+        let world = world_with(&[(NAME, of_network)], &[(NAME, own)], false);
+        let answer = joined(&world, endpoint_id(ENDPOINT).unwrap()).unwrap().unwrap();
+        assert_eq!(answer.gateway, gateway, "{of_network} {own}");
     }
 }
 
