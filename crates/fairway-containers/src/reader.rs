@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fairway_kernel::namespace;
+use fairway_kernel::process::{PARENT, StatFields};
 use fairway_model::Namespace;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -37,11 +38,8 @@ impl Host {
     /// The parent of a process that runs. A zombie does not.
     pub(crate) fn parent(&self, pid: u32) -> Option<u32> {
         let text = std::fs::read(self.path(&format!("/proc/{pid}/stat"))).ok()?;
-        // The second field is the program's name in brackets, and may itself hold brackets and spaces (proc(5)).
-        let end = text.iter().rposition(|byte| *byte == b')')?;
-        let mut fields = std::str::from_utf8(text.get(end + 1..)?).ok()?.split_ascii_whitespace();
-        let state = fields.next()?;
-        if matches!(state, "Z" | "X") { None } else { fields.next()?.parse().ok() }
+        let stat = StatFields::parse(&text).filter(|stat| !stat.has_ended())?;
+        stat.number(PARENT)?.try_into().ok()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Processes, identified by pid and start time, since pids are reused.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fairway_model::ProcessIdentity;
@@ -54,10 +55,12 @@ pub fn identity(pid: u32) -> Result<ProcessIdentity, Error> {
             Some(Errno::NOENT | Errno::SRCH) => Error::Gone(pid),
             other => Error::Stat { pid, errno: other.unwrap_or(Errno::IO) },
         })?;
-    let (state, start_time) = parse_stat(&text).ok_or(Error::Stat { pid, errno: Errno::ILSEQ })?;
-    match state {
-        b'Z' | b'X' => Err(Error::Gone(pid)),
-        _ => Ok(ProcessIdentity { pid, start_time }),
+    let unclear = Error::Stat { pid, errno: Errno::ILSEQ };
+    let Some(stat) = StatFields::parse(&text) else { return Err(unclear) };
+    match (stat.has_ended(), stat.number(START_TIME)) {
+        (_, None) => Err(unclear),
+        (true, _) => Err(Error::Gone(pid)),
+        (false, Some(start_time)) => Ok(ProcessIdentity { pid, start_time }),
     }
 }
 
@@ -66,13 +69,41 @@ pub fn running(process: ProcessIdentity) -> bool {
     identity(process.pid) == Ok(process)
 }
 
-/// State (field 3) and start time (field 22) of proc(5)'s `/proc/PID/stat`. The second field is
-/// the program's name in brackets, and may itself hold brackets and spaces.
-fn parse_stat(text: &[u8]) -> Option<(u8, u64)> {
-    let end = text.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = std::str::from_utf8(text.get(end + 1..)?).ok()?.split_ascii_whitespace();
-    let state = *fields.next()?.as_bytes().first()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
+/// The start time of a process among the fields of [`StatFields`], in ticks since the host was started.
+pub const START_TIME: usize = 22;
+/// The parent of a process among them.
+pub const PARENT: usize = 4;
+/// The first field behind the program's name.
+const STATE: usize = 3;
+
+/// The fields of `/proc/PID/stat`, with their numbers in proc_pid_stat(5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatFields<'a> {
+    /// The name of the program, which may itself hold brackets and spaces.
+    pub name: Cow<'a, str>,
+    fields: Vec<&'a str>,
+}
+
+impl<'a> StatFields<'a> {
+    /// Reads the fields; none if the text has no state behind a name in brackets.
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        let begin = text.iter().position(|byte| *byte == b'(')?;
+        let end = text.iter().rposition(|byte| *byte == b')')?;
+        let name = String::from_utf8_lossy(text.get(begin + 1..end)?);
+        let fields: Vec<_> =
+            std::str::from_utf8(text.get(end + 1..)?).ok()?.split_ascii_whitespace().collect();
+        (!fields.is_empty()).then_some(Self { name, fields })
+    }
+
+    /// Whether the process has ended, and is at most still to be waited for.
+    pub fn has_ended(&self) -> bool {
+        self.fields.first().is_some_and(|state| state.starts_with(['Z', 'X']))
+    }
+
+    /// The number in a field from 4 on; none if it is missing or no number.
+    pub fn number(&self, field: usize) -> Option<u64> {
+        self.fields.get(field.checked_sub(STATE)?)?.parse().ok()
+    }
 }
 
 /// A process held by a pidfd, which never means another process.
@@ -174,8 +205,11 @@ mod tests {
     #[test]
     fn names_with_brackets_do_not_confuse_the_reader() {
         let text = b"7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 9 9";
-        assert_eq!(parse_stat(text), Some((b'S', 4711)));
-        assert_eq!(parse_stat(b"7 (a) S 1"), None);
+        let stat = StatFields::parse(text).unwrap();
+        assert_eq!((&*stat.name, stat.has_ended(), stat.number(START_TIME)), ("a) b", false, Some(4711)));
+        assert_eq!(StatFields::parse(b"7 (a) S 1").unwrap().number(START_TIME), None);
+        assert!(StatFields::parse(b"7 (a) Z 1").unwrap().has_ended());
+        assert_eq!((StatFields::parse(b"7 a S 1"), StatFields::parse(b"7 (a)")), (None, None));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
+use fairway_kernel::process::{PARENT, START_TIME, StatFields};
+
 /// A process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Process {
@@ -33,28 +35,22 @@ pub(crate) struct Stat {
     pub pages: u64,
 }
 
-/// The column after which the name of a process ends, and the places of the columns behind it, from 0.
-const PARENT: usize = 1;
-const TERMINAL: usize = 4;
-const USER_TIME: usize = 11;
-const SYSTEM_TIME: usize = 12;
-const STARTED: usize = 19;
-const PAGES: usize = 21;
+/// The numbers of the fields in proc_pid_stat(5).
+const TERMINAL: usize = 7;
+const USER_TIME: usize = 14;
+const SYSTEM_TIME: usize = 15;
+const PAGES: usize = 24;
 
 impl Stat {
-    fn parse(text: &str) -> Option<Self> {
-        // A name may contain spaces and parentheses.
-        let (before, after) = text.rsplit_once(')')?;
-        let name = before.split_once('(')?.1.to_owned();
-        let columns: Vec<&str> = after.split_ascii_whitespace().collect();
-        let number = |at: usize| columns.get(at)?.parse::<u64>().ok();
+    fn parse(text: &[u8]) -> Option<Self> {
+        let stat = StatFields::parse(text)?;
         Some(Self {
-            name,
-            parent: number(PARENT)?.try_into().ok()?,
-            terminal: number(TERMINAL)?.try_into().ok()?,
-            ticks: number(USER_TIME)? + number(SYSTEM_TIME)?,
-            started: number(STARTED)?,
-            pages: number(PAGES)?,
+            parent: stat.number(PARENT)?.try_into().ok()?,
+            terminal: stat.number(TERMINAL)?.try_into().ok()?,
+            ticks: stat.number(USER_TIME)? + stat.number(SYSTEM_TIME)?,
+            started: stat.number(START_TIME)?,
+            pages: stat.number(PAGES)?,
+            name: stat.name.into_owned(),
         })
     }
 
@@ -89,10 +85,12 @@ pub(crate) fn of_sandbox(first: u32) -> io::Result<BTreeMap<u32, Process>> {
         if namespace(&pid.to_string(), kind).ok() != Some(wanted) {
             continue;
         }
-        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+        let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).ok();
         let Some(stat) = read("stat").and_then(|text| Stat::parse(&text)) else { continue };
         let user = entry.metadata().map(|it| it.uid()).unwrap_or_default();
-        let command = read("cmdline").map(|text| text.trim_end_matches('\0').replace('\0', " "));
+        let command = read("cmdline")
+            .and_then(|text| String::from_utf8(text).ok())
+            .map(|text| text.trim_end_matches('\0').replace('\0', " "));
         let command = command.filter(|text| !text.is_empty()).unwrap_or_else(|| format!("[{}]", stat.name));
         found.insert(pid, Process { user, command, stat });
     }
@@ -105,13 +103,13 @@ mod tests {
 
     #[test]
     fn names_of_processes_may_look_like_columns() {
-        let text = "7 (a) S (b) S 41 7 7 34817 7 4194304 1 0 0 0 250 50 0 0 20 0 1 0 12345 1 2 3";
+        let text = b"7 (a) S (b) S 41 7 7 34817 7 4194304 1 0 0 0 250 50 0 0 20 0 1 0 12345 1 2 3";
         let stat = Stat::parse(text).unwrap();
         let name = "a) S (b".to_owned();
         let expected = Stat { name, parent: 41, terminal: 34817, ticks: 300, started: 12345, pages: 2 };
         assert_eq!(stat, expected);
         assert_eq!(stat.terminal(), "pts/1");
         assert_eq!(Stat { terminal: 0, ..expected }.terminal(), "?");
-        assert_eq!(Stat::parse("7 (a) S"), None);
+        assert_eq!(Stat::parse(b"7 (a) S"), None);
     }
 }
