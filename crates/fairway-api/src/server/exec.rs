@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::Server;
 use super::call::Call;
 use super::framing::Framing;
-use super::hijack::{self, Upgrade};
+use super::hijack::{self, QUEUE, Upgrade};
 use super::process::{check_running, find, unstarted};
 use super::reply::Reply;
 use super::terminal::Terminal;
@@ -24,8 +24,6 @@ use crate::types::{Created, ExecCreate, ExecInspect, ExecProcess, ExecStart};
 
 /// How many commands are remembered; the oldest that ended are forgotten.
 const REMEMBERED: usize = 1000;
-/// How many pieces of input or output wait.
-const QUEUE: usize = 64;
 /// The exit code of a command that could not be executed, as of shells.
 const NOT_EXECUTED: i32 = 126;
 

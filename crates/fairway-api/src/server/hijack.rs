@@ -14,7 +14,9 @@ use super::framing::Framing;
 use super::reply::Reply;
 
 /// How much output is read at once.
-const PIECE: usize = 32 << 10;
+pub(super) const PIECE: usize = 32 << 10;
+/// How many pieces of input or output wait.
+pub(super) const QUEUE: usize = 64;
 /// How often to look whether a client is gone that gets no output.
 const GLANCE: Duration = Duration::from_secs(1);
 
@@ -79,17 +81,6 @@ async fn exchange(
     // A client that is gone needs no end.
     let _ = to.shutdown().await;
     receives.abort();
-}
-
-/// Sends the output of a process as [`copy_streams`] does. The process is killed at the end if it was to be killed when
-/// dropped.
-pub(super) async fn copy_output(
-    mut child: Child,
-    wanted: [bool; 2],
-    framing: Framing,
-    send: mpsc::Sender<Bytes>,
-) {
-    copy_streams(&mut child, wanted, framing, &send).await;
 }
 
 /// Sends the output of a process, of the streams that are wanted, until both end or the receiver is gone.

@@ -8,13 +8,14 @@ use std::process::{Output, Stdio};
 use fairway_core::world::Command;
 use fairway_model::{Sandbox, SandboxState};
 use hyper::StatusCode;
+use hyper::body::Bytes;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command as Process};
 use tokio::sync::mpsc;
 
 use super::call::Call;
 use super::framing::Framing;
-use super::hijack::{self, Upgrade};
+use super::hijack::{self, QUEUE, Upgrade};
 use super::reply::Reply;
 use super::{Server, absent, look};
 use crate::engine_api::{EngineApi, Failure, FailureKind};
@@ -22,9 +23,6 @@ use crate::types::Top;
 
 /// What the program's errors begin with.
 const PREFIXES: [&str; 2] = ["fairway: ", "Error response from daemon: "];
-/// How many pieces of output wait for a slow client.
-const QUEUE: usize = 64;
-
 /// The columns of `fairway top`; only the last one may contain spaces.
 const TOP_COLUMNS: usize = 8;
 
@@ -122,11 +120,7 @@ impl Server {
         }
         arguments.push(sandbox.id.to_string());
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let child = self.open_log(&arguments).await?;
-        let (send, receive) = mpsc::channel(QUEUE);
-        let wanted = [call.flag("stdout"), call.flag("stderr")];
-        tokio::spawn(hijack::copy_output(child, wanted, framing, send));
-        Ok(Reply::raw(framing, receive))
+        Ok(Reply::raw(framing, self.follow_log(&arguments, &call, framing).await?))
     }
 
     /// Streams what a container writes, from its next start on if it does not run. The container has no input.
@@ -147,12 +141,23 @@ impl Server {
         arguments.extend((!call.flag("logs")).then_some(&*since));
         arguments.push(&id);
         // The client starts the container as soon as it has the reply.
-        let child = self.open_log(&arguments).await?;
+        let framing = Framing::of(&sandbox);
+        let receive = self.follow_log(&arguments, &call, framing).await?;
+        Ok(hijack::reply(upgrade, framing, receive, None))
+    }
+
+    /// What `fairway logs` prints, of the streams that are asked for. It is killed when it is no longer received.
+    async fn follow_log(
+        &self,
+        arguments: &[&str],
+        call: &Call,
+        framing: Framing,
+    ) -> Result<mpsc::Receiver<Bytes>, Failure> {
+        let mut child = self.open_log(arguments).await?;
         let (send, receive) = mpsc::channel(QUEUE);
         let wanted = [call.flag("stdout"), call.flag("stderr")];
-        let framing = Framing::of(&sandbox);
-        tokio::spawn(hijack::copy_output(child, wanted, framing, send));
-        Ok(hijack::reply(upgrade, framing, receive, None))
+        tokio::spawn(async move { hijack::copy_streams(&mut child, wanted, framing, &send).await });
+        Ok(receive)
     }
 
     /// Executes `fairway logs`, and returns when it has the log open: the container may be gone a moment later.
@@ -171,7 +176,7 @@ impl Server {
 }
 
 /// A closed stream of output.
-fn closed() -> mpsc::Receiver<hyper::body::Bytes> {
+fn closed() -> mpsc::Receiver<Bytes> {
     mpsc::channel(1).1
 }
 

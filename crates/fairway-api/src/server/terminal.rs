@@ -11,8 +11,7 @@ use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::sync::{mpsc, oneshot};
 
-/// How much output is read at once.
-const PIECE: usize = 32 << 10;
+use super::hijack::PIECE;
 
 /// The daemon's end of a terminal.
 #[derive(Debug)]
