@@ -140,7 +140,7 @@ impl World {
         let mut network = known.ok_or_else(|| Refusal::NoSuchNetwork(id.to_string()))?;
         if parse::name(name).is_ok() {
             let taken = self.index.network_names.get(name).is_some_and(|holder| *holder != id);
-            network.name = if taken { format!("{name}-{}", id.short()) } else { name.to_owned() };
+            network.name = free_name(name, taken, &id.short());
         }
         network.labels.extend(labels);
         let mut change = Change { network: Some(id), ..Change::default() };

@@ -27,6 +27,11 @@ impl World {
         self.pool_addresses.values().map(|it| &**it)
     }
 
+    /// The addresses of a pool that dockerd has.
+    pub fn addresses_of_pool(&self, subnet: IpNet) -> impl Iterator<Item = &PoolAddress> {
+        self.pool_addresses().filter(move |address| address.pool == subnet)
+    }
+
     /// The subnets of pools, as those that a network must not overlap.
     pub(super) fn taken_pools(&self) -> impl Iterator<Item = (IpNet, String)> {
         self.pools.keys().map(|subnet| (*subnet, HOLDER.to_owned()))
@@ -67,8 +72,7 @@ impl World {
     pub(super) fn release_pool(&mut self, subnet: IpNet) -> Result<Change, Refusal> {
         self.pool(subnet).ok_or(Refusal::NoSuchPool(subnet))?;
         let mut change = Change::default();
-        let of_pool = |address: &&PoolAddress| address.pool == subnet;
-        let addresses: Vec<_> = self.pool_addresses().filter(of_pool).map(|it| it.address).collect();
+        let addresses: Vec<_> = self.addresses_of_pool(subnet).map(|it| it.address).collect();
         for address in addresses {
             self.drop_pool_address(subnet, address);
             change.record(RecordKey::PoolAddress(subnet, address));

@@ -58,6 +58,11 @@ impl EngineAdapter {
         Self { end: Some((request, socket)), ..self }
     }
 
+    /// Refuses to stop a sandbox that is another program's.
+    fn check_may_stop(&self, sandbox: &str) -> Result<(), Failure> {
+        self.engine.read(|world| self.plugin.stop_refusal(world, sandbox)).map_or(Ok(()), Err)
+    }
+
     fn carry_out(&self, command: Command) -> Result<Applied, Failure> {
         let publishes = matches!(&command, Command::CreateSandbox(create) | Command::Attach { create, .. }
             if !create.options.publish.is_empty());
@@ -315,18 +320,14 @@ impl EngineApi for EngineAdapter {
 
     fn begin_stop(&self, sandbox: &str, name: Option<&str>) -> Result<Option<Box<dyn Stopping>>, Failure> {
         let signal = name.map_or(Ok(Signal::TERM), signal)?;
-        if let Some(refusal) = self.engine.read(|world| self.plugin.stop_refusal(world, sandbox)) {
-            return Err(refusal);
-        }
+        self.check_may_stop(sandbox)?;
         let stopping = self.engine.begin_stop(sandbox, signal).map_err(failure)?;
         let engine = Arc::clone(&self.engine);
         Ok(stopping.map(|stopping| Box::new(EngineStopping { engine, stopping }) as Box<dyn Stopping>))
     }
 
     fn kill(&self, sandbox: &str, name: &str) -> Result<(), Failure> {
-        if let Some(refusal) = self.engine.read(|world| self.plugin.stop_refusal(world, sandbox)) {
-            return Err(refusal);
-        }
+        self.check_may_stop(sandbox)?;
         self.engine.kill(sandbox, signal(name)?).map_err(failure)
     }
 

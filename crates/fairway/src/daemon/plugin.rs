@@ -55,3 +55,12 @@ pub trait PluginEngine: Send + Sync {
     /// The time, in nanoseconds since 1970.
     fn now(&self) -> i64;
 }
+
+impl dyn PluginEngine + '_ {
+    /// What `look` makes of the World; none if the engine does not call it.
+    pub fn look<T>(&self, look: impl FnOnce(&World) -> T) -> Option<T> {
+        let (mut look, mut seen) = (Some(look), None);
+        self.read(&mut |world| seen = look.take().map(|look| look(world)));
+        seen
+    }
+}

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fairway_api::{Applied, Failure};
-use fairway_core::world::{Command, World};
-use fairway_model::{EndpointId, EndpointRequest, RefusalKind, SandboxKind};
+use fairway_core::world::Command;
+use fairway_model::{EndpointId, EndpointRequest, RefusalKind};
 use serde_json::{Value, json};
 
 use super::call::Call;
@@ -83,12 +83,6 @@ impl Plugin {
         Ok(json!({}))
     }
 
-    fn read<T>(&self, look: impl FnOnce(&World) -> T) -> Option<T> {
-        let (mut look, mut seen) = (Some(look), None);
-        self.engine.read(&mut |world| seen = look.take().map(|look| look(world)));
-        seen
-    }
-
     fn execute(&self, command: Command) -> Result<Applied, Failure> {
         let applied = self.engine.execute_for_plugin(command)?;
         for warning in &applied.warnings {
@@ -119,11 +113,8 @@ impl Plugin {
     /// Removes a network, with the endpoints that dockerd no longer has: it removes a network only without any.
     fn delete_network(&self, id: &str) -> Result<(), Error> {
         let id = describe::network_id(id)?;
-        let endpoints = self.read(|world| {
-            let of_docker = |endpoint: &&fairway_model::Endpoint| {
-                world.sandbox(endpoint.sandbox).is_some_and(|it| it.kind == SandboxKind::Docker)
-            };
-            world.endpoints_of_network(id).filter(of_docker).map(|it| it.id).collect::<Vec<_>>()
+        let endpoints = self.engine.look(|world| {
+            describe::endpoints_of_docker(world, id).map(|(endpoint, _)| endpoint.id).collect::<Vec<_>>()
         });
         for endpoint in endpoints.into_iter().flatten() {
             self.execute_if_known(Command::DeleteEndpoint { endpoint })?;
@@ -134,7 +125,7 @@ impl Plugin {
     fn create_endpoint(&self, request: &protocol::CreateEndpoint) -> Result<Value, Error> {
         let (id, endpoint, chosen) = describe::endpoint(request)?;
         let network = describe::network_id(&request.network)?;
-        if self.read(|world| world.network(network).is_none()).unwrap_or(false) {
+        if self.engine.look(|world| world.network(network).is_none()).unwrap_or(false) {
             return Err(Error::UnknownNetwork(network.short()));
         }
         self.created().insert(id, endpoint);
@@ -148,12 +139,12 @@ impl Plugin {
         let endpoint = created.ok_or_else(|| Error::NotCreated(id.short()))?;
         self.collector.joins(id);
         let network = describe::network_id(&request.network)?;
-        let replaced = self.read(|world| describe::replaced(world, network, &endpoint));
+        let replaced = self.engine.look(|world| describe::replaced(world, network, &endpoint));
         for endpoint in replaced.into_iter().flatten() {
             self.execute_if_known(Command::DeleteEndpoint { endpoint })?;
         }
         self.execute(describe::join(request, endpoint)?)?;
-        match self.read(|world| describe::joined(world, id)).transpose() {
+        match self.engine.look(|world| describe::joined(world, id)).transpose() {
             Ok(Some(Some(joined))) => {
                 self.collector.joined();
                 Ok(json!(joined))

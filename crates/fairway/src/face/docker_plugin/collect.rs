@@ -113,7 +113,7 @@ impl Collector {
     /// Asks dockerd, and does what follows. Returns whether all containers are known then.
     pub fn collect(&self, engine: &dyn PluginEngine) -> bool {
         let _exclusive = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        if !read(engine, has_something_of_docker) {
+        if !engine.look(has_something_of_docker).unwrap_or_default() {
             return true;
         }
         let mut answers = ask(engine);
@@ -126,7 +126,7 @@ impl Collector {
         let Consequences { commands, unlocated } = found;
         commands.into_iter().for_each(|command| execute(engine, command));
         let located = unlocated.iter().filter(|sandbox| locate(engine, sandbox)).count();
-        located == unlocated.len() && !read(engine, has_unlocated)
+        located == unlocated.len() && !engine.look(has_unlocated).unwrap_or_default()
     }
 }
 
@@ -150,15 +150,6 @@ fn ask(engine: &dyn PluginEngine) -> Answers {
         }
     }
     answers
-}
-
-fn read<T>(engine: &dyn PluginEngine, look: impl Fn(&World) -> T) -> T
-where
-    T: Default,
-{
-    let mut seen = T::default();
-    engine.read(&mut |world| seen = look(world));
-    seen
 }
 
 fn has_something_of_docker(world: &World) -> bool {

@@ -5,13 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_containers::{DockerDaemon, DockerEndpoint, DockerNetwork};
 use fairway_core::world::{Command, World};
-use fairway_model::{
-    EndpointId, Network, NetworkId, PoolAddress, RequestedPool, Sandbox, SandboxId, SandboxKind,
-};
+use fairway_model::{EndpointId, Network, NetworkId, PoolAddress, RequestedPool, Sandbox, SandboxId};
 use ipnet::IpNet;
 
 use super::NAME;
-use super::describe::is_of_docker;
+use super::describe::{endpoints_of_docker, is_of_docker};
 
 /// The label of a network with the id of its dockerd: only this one is asked whether the network still exists.
 const DAEMON_LABEL: &str = "io.fairway.docker-daemon";
@@ -87,10 +85,8 @@ pub fn compare(world: &World, answers: &Answers) -> Consequences {
     let mut consequences = Consequences::default();
     let mut containers: BTreeMap<SandboxId, (&DockerDaemon, &DockerEndpoint)> = BTreeMap::new();
     for network in world.networks().filter(|network| is_of_docker(&network.labels)) {
-        let endpoints = world.endpoints_of_network(network.id).filter_map(|endpoint| {
-            let sandbox = world.sandbox(endpoint.sandbox).filter(|it| it.kind == SandboxKind::Docker)?;
-            Some((endpoint.id, sandbox))
-        });
+        let endpoints =
+            endpoints_of_docker(world, network.id).map(|(endpoint, sandbox)| (endpoint.id, sandbox));
         match answers.network(network.id) {
             Some((daemon, listed)) => {
                 consequences.commands.extend(identified(network, daemon, listed));
@@ -152,7 +148,7 @@ fn compare_pool(world: &World, pool: &RequestedPool, answers: &Answers) -> Vec<C
         of_endpoint || address.gateway || network.reserved.contains(&address.address)
     };
     let settled = |address: &&PoolAddress| address.created + SETTLED < answers.asked;
-    let addresses = world.pool_addresses().filter(|address| address.pool == subnet);
+    let addresses = world.addresses_of_pool(subnet);
     let free = addresses.filter(settled).filter(|address| !held(address));
     let freed = free.map(|it| Command::ReleaseAddress { pool: subnet, address: it.address });
     identified.into_iter().chain(freed).collect()

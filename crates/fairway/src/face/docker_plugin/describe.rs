@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use fairway_core::world::{Command, CreateNetwork, JoinEndpoint, World};
 use fairway_model::{
     Endpoint, EndpointId, EndpointRequest, MacAddress, NetworkId, PortRange, Protocol, PublishRequest,
-    RouteType, SandboxId, SandboxKind, StaticRoute, SubnetRequest,
+    RouteType, Sandbox, SandboxId, SandboxKind, StaticRoute, SubnetRequest,
 };
 use ipnet::IpNet;
 use serde_json::Value;
@@ -107,7 +107,11 @@ fn subnet(data: &IpamData) -> Result<Option<SubnetRequest>, Error> {
     }))
 }
 
-fn net(what: &'static str, value: &str) -> Result<IpNet, Error> {
+/// A subnet.
+///
+/// # Errors
+/// It has no prefix length, or is none.
+pub fn net(what: &'static str, value: &str) -> Result<IpNet, Error> {
     value.parse().map_err(|_| Error::Value {
         what,
         value: value.to_owned(),
@@ -213,10 +217,19 @@ pub fn replaced(world: &World, network: NetworkId, request: &EndpointRequest) ->
         let mut addresses = endpoint.allocation.iter().flat_map(|allocation| allocation.addresses());
         addresses.any(|address| asked.contains(&Some(address)))
     };
-    let of_docker = |endpoint: &&Endpoint| {
-        world.sandbox(endpoint.sandbox).is_some_and(|sandbox| sandbox.kind == SandboxKind::Docker)
-    };
-    world.endpoints_of_network(network).filter(has_one).filter(of_docker).map(|it| it.id).collect()
+    endpoints_of_docker(world, network)
+        .map(|(endpoint, _)| endpoint)
+        .filter(has_one)
+        .map(|it| it.id)
+        .collect()
+}
+
+/// The endpoints of Docker Engine on a network, with their containers.
+pub fn endpoints_of_docker(world: &World, network: NetworkId) -> impl Iterator<Item = (&Endpoint, &Sandbox)> {
+    world.endpoints_of_network(network).filter_map(|endpoint| {
+        let sandbox = world.sandbox(endpoint.sandbox).filter(|it| it.kind == SandboxKind::Docker)?;
+        Some((endpoint, sandbox))
+    })
 }
 
 /// What dockerd is answered of an endpoint that has joined; none if it is gone.

@@ -6,6 +6,7 @@ use fairway_core::world::Command;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
+use super::describe::net;
 use super::error::Error;
 use super::protocol::{AddressRequest, PoolReference, RequestPool};
 
@@ -92,14 +93,6 @@ fn bare(value: &str) -> Result<IpAddr, Error> {
         what: "address",
         value: value.to_owned(),
         expected: "an address such as 172.20.0.2",
-    })
-}
-
-fn net(what: &'static str, value: &str) -> Result<IpNet, Error> {
-    value.parse().map_err(|_| Error::Value {
-        what,
-        value: value.to_owned(),
-        expected: "an address with a prefix length such as 172.20.0.0/16",
     })
 }
 

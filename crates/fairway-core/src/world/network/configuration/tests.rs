@@ -26,7 +26,7 @@ fn from(name: &str) -> impl Fn(&mut CreateNetwork) {
 #[test]
 fn a_network_gets_the_configuration_that_it_names() {
     let (mut world, mut rng) = world();
-    // The subnet of a configuration is nobody's until a network has it.
+    // The subnet of a configuration is free until a network has it.
     run(&mut world, &mut rng, [with("base", &base), network("other", Some("10.1.0.0/24"))]);
     run(&mut world, &mut rng, [Command::RemoveNetwork { network: "other".to_owned() }]);
     run(&mut world, &mut rng, [with("app", &from("base"))]);
