@@ -15,10 +15,10 @@ use serde::de::DeserializeOwned;
 use crate::filter::Filters;
 use crate::types::{
     AttachNamespace, AttachRequest, Attached, ConnectRequest, ContainerCreate, ContainerInspect,
-    ContainerSummary, Created, DetachRequest, Diagnosis, DisconnectRequest, ErrorMessage, Exited, Explained,
-    Info, JoinRequest, LeaveRequest, NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted,
-    PlanDifference, Planned, PortMap, PublishPorts, PublishedPorts, Reloaded, UpdateNetwork, Version,
-    WaitReply,
+    ContainerSummary, ContainerUpdate, ContainersDeleted, Created, DetachRequest, Diagnosis,
+    DisconnectRequest, ErrorMessage, Exited, Explained, Info, JoinRequest, LeaveRequest, NetworkCreate,
+    NetworkInspect, NetworkStats, NetworksDeleted, PlanDifference, Planned, PortMap, PublishPorts,
+    PublishedPorts, Reloaded, UpdateNetwork, Version, WaitReply,
 };
 use connection::{Connection, Response};
 pub use error::ClientError;
@@ -283,6 +283,33 @@ impl Client {
     pub fn kill(&mut self, container: &str, signal: &str) -> Result<(), ClientError> {
         let path = format!("/containers/{}/kill?signal={}", encode(container), encode(signal));
         self.send("POST", &path, None).map(drop)
+    }
+
+    /// Changes limits and the restart policy of a sandbox.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn update_container(&mut self, container: &str, update: &ContainerUpdate) -> Result<(), ClientError> {
+        self.send_json(&format!("/containers/{}/update", encode(container)), update)
+    }
+
+    /// Gives a sandbox another name.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn rename(&mut self, container: &str, name: &str) -> Result<(), ClientError> {
+        let path = format!("/containers/{}/rename?name={}", encode(container), encode(name));
+        self.send("POST", &path, None).map(drop)
+    }
+
+    /// Removes the sandboxes that do not run; returns their ids.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn prune_containers(&mut self, filters: &Filters) -> Result<ContainersDeleted, ClientError> {
+        let response =
+            self.send("POST", &format!("/containers/prune?filters={}", encode(&filters.text())), None)?;
+        self.read(&response)
     }
 
     /// Removes a sandbox; with `force`, kills a running one first.

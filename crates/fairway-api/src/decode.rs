@@ -4,6 +4,6 @@ mod container;
 mod ignored;
 mod network;
 
-pub use container::{container, namespace, publications, unpublications};
-pub use ignored::Ignored;
+pub use container::{container, limits, namespace, publications, restart_policy, unpublications};
+pub use ignored::{Ignored, IgnoredLimits};
 pub use network::{endpoint, network};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Weak;
 
 use fairway_core::traffic::Counters;
@@ -10,7 +11,7 @@ use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use fairway_model::RefusalKind;
-use fairway_model::{Namespace, NetworkId, ProcessIdentity, SandboxId};
+use fairway_model::{Namespace, NetworkId, ProcessIdentity, ResourceLimits, SandboxId};
 use ipnet::IpNet;
 use thiserror::Error;
 
@@ -210,6 +211,25 @@ pub trait EngineApi: Send + Sync + 'static {
     /// # Errors
     /// The sandbox, its process or the signal does not exist.
     fn kill(&self, sandbox: &str, signal: &str) -> Result<(), Failure>;
+
+    /// The streams of a sandbox that has an input or a terminal: output as Docker frames it, and input if that is asked
+    /// for. None if its process has no supervisor, or none yet.
+    ///
+    /// # Errors
+    /// The supervisor refuses.
+    fn attach(&self, sandbox: SandboxId, with_input: bool) -> Result<Option<UnixStream>, Failure>;
+
+    /// Sets the size in characters of a sandbox's terminal.
+    ///
+    /// # Errors
+    /// The sandbox has no supervisor.
+    fn resize(&self, sandbox: SandboxId, rows: u16, columns: u16) -> Result<(), Failure>;
+
+    /// Limits what the processes of a running sandbox use; a limit that is none is left as it is.
+    ///
+    /// # Errors
+    /// The kernel refuses, or the processes have no control group of their own.
+    fn limit(&self, sandbox: SandboxId, limits: ResourceLimits) -> Result<(), Failure>;
 
     /// Registers a listener for the next exit code of a sandbox; it is 0 if the sandbox is removed without having run.
     fn on_exit(&self, sandbox: SandboxId, listener: Weak<ExitListener>);

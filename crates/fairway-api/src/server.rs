@@ -2,6 +2,7 @@
 //! engine's calls, which block.
 
 mod absent;
+mod attachment;
 mod body;
 mod call;
 mod clients;
@@ -39,6 +40,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 
 use crate::engine_api::{EngineApi, ExitListener, Failure, FailureKind};
+use attachment::Waiting;
 use call::Call;
 use clients::{Activity, Connection};
 pub use clients::{Clients, Limits, Requests};
@@ -126,6 +128,7 @@ async fn accept(
         looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
         endings: Arc::new(Semaphore::new(ENDINGS_AT_ONCE)),
         execs: Execs::default(),
+        waiting: Waiting::default(),
     };
     let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
     // Each connection holds a receiver: the value stops it, and the sender learns when all receivers are dropped.
@@ -176,6 +179,8 @@ struct Server {
     looks: Arc<Semaphore>,
     endings: Arc<Semaphore>,
     execs: Execs,
+    /// The clients that attached to containers which do not run yet.
+    waiting: Waiting,
 }
 
 impl Server {
@@ -260,6 +265,7 @@ impl Server {
                 connection.take_stream()?;
                 self.stats(id, call).await
             }
+            Route::Resize(id) => self.resize(id, call).await,
             Route::Top(id) => self.top(id).await,
             Route::ExecCreate(id) => self.create_exec(id, call).await,
             Route::ExecStart(id) => self.start_exec(id, call, upgrade).await,
@@ -365,6 +371,7 @@ fn perform(engine: &dyn EngineApi, task: Task, call: &Call) -> Result<Reply, Fai
         Task::Container(id) => container::inspect(engine, &id),
         Task::ContainerCreate => container::create(engine, call),
         Task::ContainersPrune => container::prune(engine, call),
+        Task::ContainerUpdate(id) => container::update(engine, &id, call),
         Task::ContainerRename(id) => container::rename(engine, id, call),
         Task::ContainerKill(id) => container::kill(engine, &id, call),
         Task::ContainerExited(id) => fairway::exited(engine, &id, call),

@@ -31,7 +31,10 @@ pub use network::{
     IpamStatus, NetworkContainer, NetworkCreate, NetworkInspect, NetworkObstacle, NetworkStatus,
     NetworkTroubles, SubnetStatus,
 };
-pub use process::{ContainersDeleted, ExecCreate, ExecInspect, ExecProcess, ExecStart, Top};
+pub use process::{
+    ContainerUpdate, ContainerUpdated, ContainersDeleted, ExecCreate, ExecInspect, ExecProcess, ExecStart,
+    Top,
+};
 pub use stats::{ContainerStats, CpuStats, CpuUsage, InterfaceStats, MemoryStats, PidsStats};
 pub use system::{
     Component, Created, ErrorMessage, FirewallBackend, Info, NetworksDeleted, Platform, Plugins, Swarm,

@@ -4,6 +4,7 @@
 //! World, or it is dropped, so that a refusal changes nothing.
 
 mod command;
+mod command_options;
 mod configure;
 mod context;
 mod default_bridge;
@@ -200,6 +201,11 @@ impl World {
             }
             Command::StopSandbox { sandbox, code, process } => {
                 self.stop_sandbox(&sandbox, SandboxState::Exited { code, at: context.now }, process)?
+            }
+            Command::RequestStop { sandbox } => self.request_stop(&sandbox)?,
+            Command::CountRestarts { sandbox, restarts } => self.count_restarts(&sandbox, restarts)?,
+            Command::UpdateSandbox { sandbox, restart, limits } => {
+                self.update_sandbox(&sandbox, restart, limits)?
             }
             Command::CancelStart { sandbox } => self.stop_sandbox(&sandbox, SandboxState::Created, None)?,
             Command::RemoveSandbox { sandbox } => self.remove_sandbox(&sandbox)?,

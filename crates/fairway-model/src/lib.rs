@@ -22,6 +22,7 @@ mod owner;
 pub mod parse;
 mod peer;
 mod port;
+pub mod process;
 mod refusal;
 mod requested_pool;
 mod resolv_conf;
@@ -52,6 +53,7 @@ pub use network_option::{
 pub use owner::Owner;
 pub use peer::{ParsePeerError, Peer};
 pub use port::{PortRange, Protocol, Publication, PublishRequest, UnpublishRequest};
+pub use process::{ProcessOptions, ResourceLimits, RestartPolicy};
 pub use refusal::RefusalKind;
 pub use requested_pool::{PoolAddress, RequestedPool};
 pub use resolv_conf::ResolvConf;

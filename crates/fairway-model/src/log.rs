@@ -65,7 +65,7 @@ impl LogLimits {
 }
 
 /// Parses a number of bytes in Docker's notation: `10m`, `512k`, `1g`, `1048576`, `10MB`.
-fn size(text: &str) -> Option<u64> {
+pub(super) fn size(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let shift = match &lower[digits.len()..] {

@@ -69,6 +69,12 @@ pub enum ParseError {
     Pair { what: &'static str, text: String, expected: &'static str },
     #[error("invalid log option {name}={value}: {reason}")]
     LogOption { name: String, value: String, reason: String },
+    #[error("invalid restart policy: {text}: {reason}")]
+    Restart { text: String, reason: String },
+    #[error("invalid {what}: {text:?}: {reason}")]
+    Limit { what: &'static str, text: String, reason: &'static str },
+    #[error("invalid sysctl {text:?}: {reason}")]
+    Sysctl { text: String, reason: &'static str },
     #[error("invalid CIDR address: {text}: {reason}")]
     Cidr { text: String, reason: String },
     #[error("invalid DNS option: {0:?}: one word such as ndots:1 is expected")]

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{Protocol, Publication, PublishRequest, SandboxId};
+use super::{ProcessOptions, Protocol, Publication, PublishRequest, SandboxId};
 
 /// A process, identified by process id and start time, since the kernel reuses process ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -141,9 +141,12 @@ pub struct SandboxOptions {
     /// The image that a Docker client specified; displayed only.
     #[serde(default)]
     pub image: String,
-    /// `--tty` of Docker's clients, which read the output of such a container in another way.
+    /// `--tty`: whether a detached command has a terminal.
     #[serde(default)]
     pub tty: bool,
+    /// How the command runs.
+    #[serde(default)]
+    pub process: ProcessOptions,
 }
 
 /// The state of a sandbox.
@@ -195,6 +198,12 @@ pub struct Sandbox {
     /// The names of networks that were removed while the stopped sandbox was connected to them.
     #[serde(default)]
     pub removed_networks: Vec<String>,
+    /// Whether a user stopped the sandbox since its last start: its restart policy does not start it again.
+    #[serde(default)]
+    pub stopped_by_user: bool,
+    /// How often its restart policy started the sandbox since a user did.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 impl Sandbox {

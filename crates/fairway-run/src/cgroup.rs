@@ -5,10 +5,18 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fairway_model::ResourceLimits;
+
 /// The group that holds those of all sandboxes and relays.
 const PARENT: &str = "fairway";
 /// The file that moves a process into a group when its number is written there; 0 is the writer.
 const PROCESSES: &str = "cgroup.procs";
+/// The file by which a group of version 2 hands controllers on to the groups below it.
+const CONTROLLERS: &str = "cgroup.subtree_control";
+/// The period of processor quotas in microseconds: the default of both versions, and Docker's.
+const CPU_PERIOD: u64 = 100_000;
+/// The least quota that the kernel accepts, in microseconds.
+const LEAST_CPU_QUOTA: u64 = 1000;
 /// `f_type` of cgroup and cgroup2 file systems, `linux/magic.h`.
 const MAGIC: [u64; 2] = [0x27_e0eb, 0x6367_7270];
 
@@ -61,6 +69,82 @@ fn make_and_enter(place: &Path, process: u32) -> io::Result<()> {
     }
 }
 
+/// A limit that no mounted hierarchy can have.
+#[derive(Debug, thiserror::Error)]
+pub enum LimitError {
+    /// Its controller is in no hierarchy that this process may use.
+    #[error(
+        "cannot limit {what}: the cgroup controller {controller} is not available: mount it, or run without the limit"
+    )]
+    NoController {
+        /// What is to be limited.
+        what: &'static str,
+        /// The controller.
+        controller: &'static str,
+    },
+    /// The kernel refuses the value.
+    #[error("cannot limit {what}: cannot write {text} to {path}: {source}")]
+    Refused {
+        /// What is to be limited.
+        what: &'static str,
+        /// The value.
+        text: String,
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Limits what the processes in the groups at these places use together. A limit that is none is left as it is.
+///
+/// # Errors
+/// [`LimitError`]: the limits before it are in force then.
+pub fn limit(places: &[PathBuf], limits: &ResourceLimits) -> Result<(), LimitError> {
+    if let Some(bytes) = limits.memory {
+        let files = [("memory.max", bytes.to_string()), ("memory.limit_in_bytes", bytes.to_string())];
+        write_first(places, "memory", "memory", files)?;
+    }
+    if let Some(nano) = limits.nano_cpus {
+        let quota = (nano.saturating_mul(CPU_PERIOD) / 1_000_000_000).max(LEAST_CPU_QUOTA);
+        let files = [("cpu.max", format!("{quota} {CPU_PERIOD}")), ("cpu.cfs_quota_us", quota.to_string())];
+        write_first(places, "processors", "cpu", files)?;
+    }
+    if let Some(number) = limits.pids {
+        let files = [("pids.max", number.to_string()), ("pids.max", number.to_string())];
+        write_first(places, "processes", "pids", files)?;
+    }
+    Ok(())
+}
+
+/// Writes to the first of these files that there is: those of cgroup version 2 and 1.
+fn write_first(
+    places: &[PathBuf],
+    what: &'static str,
+    controller: &'static str,
+    files: [(&str, String); 2],
+) -> Result<(), LimitError> {
+    for place in places {
+        // Of version 2, it is there only where the parents hand the controller on.
+        for parent in place.ancestors().skip(1).take(2).collect::<Vec<_>>().into_iter().rev() {
+            let _ = fs::write(parent.join(CONTROLLERS), format!("+{controller}"));
+        }
+        for (file, text) in &files {
+            let path = place.join(file);
+            if path.exists() {
+                return fs::write(&path, text).map_err(|source| LimitError::Refused {
+                    what,
+                    text: text.clone(),
+                    path,
+                    source,
+                });
+            }
+        }
+    }
+    Err(LimitError::NoController { what, controller })
+}
+
 /// Removes groups that this process is in: it goes to the root of each hierarchy first.
 pub fn leave(places: &[PathBuf]) {
     for place in places {
@@ -93,6 +177,34 @@ pub fn sweep() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_are_written_to_the_files_of_either_version() {
+        let directory = tempfile::tempdir().unwrap();
+        let [unified, memory, cpu] = ["unified", "memory", "cpu"].map(|name| directory.path().join(name));
+        let limits = ResourceLimits { memory: Some(7 << 20), nano_cpus: Some(1_500_000_000), pids: None };
+        for (place, files) in [
+            (&unified, &["memory.max", "cpu.max", "pids.max"][..]),
+            (&memory, &["memory.limit_in_bytes"]),
+            (&cpu, &["cpu.cfs_quota_us"]),
+        ] {
+            fs::create_dir(place).unwrap();
+            files.iter().for_each(|file| fs::write(place.join(file), "").unwrap());
+        }
+        let read = |place: &Path, file: &str| fs::read_to_string(place.join(file)).unwrap();
+        limit(std::slice::from_ref(&unified), &limits).unwrap();
+        assert_eq!(read(&unified, "memory.max"), "7340032");
+        assert_eq!(read(&unified, "cpu.max"), "150000 100000");
+        assert_eq!(read(&unified, "pids.max"), "");
+        limit(&[cpu.clone(), memory.clone()], &limits).unwrap();
+        assert_eq!(read(&memory, "memory.limit_in_bytes"), "7340032");
+        assert_eq!(read(&cpu, "cpu.cfs_quota_us"), "150000");
+        let error = limit(&[cpu], &ResourceLimits { pids: Some(9), ..Default::default() }).unwrap_err();
+        assert!(
+            error.to_string().starts_with("cannot limit processes: the cgroup controller pids"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn hierarchies_of_both_versions_are_found() {

@@ -39,6 +39,12 @@ impl Channel {
         Ok(Self { stream: io::stdin().as_fd().try_clone_to_owned()?.into() })
     }
 
+    /// Closes the channel for the other end.
+    pub(super) fn close(&self) {
+        // One that is gone needs no end.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+
     /// Sends a message.
     pub(super) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
         self.send_with(message, &[])

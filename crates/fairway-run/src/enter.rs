@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::channel::Channel;
 use super::init::{Report, confine, run_stage, stray, take_input, tell};
 use super::launch::{Launched, Output};
-use super::program::become_command;
-use super::{CapabilitySet, Failure, Files, LaunchError, Running};
+use super::program::{Become, become_command};
+use super::{CapabilitySet, Failure, Files, Identity, LaunchError, Running};
 
 /// The first argument that starts this program as this stage.
 pub(super) const STAGE: &str = "sandbox-enter";
@@ -28,6 +28,8 @@ pub(super) const STAGE: &str = "sandbox-enter";
 pub struct Entry {
     /// What it may do: see [`CapabilitySet::choose`].
     pub capabilities: CapabilitySet,
+    /// As which user; none means as the caller.
+    pub identity: Option<Identity>,
     /// Its environment, complete.
     pub environment: Vec<(String, String)>,
     /// Its working directory in the sandbox.
@@ -113,7 +115,7 @@ fn run(channel: &mut Channel) -> Result<Infallible, Failure> {
     drop(process);
     // A process of the sandbox with CAP_SYS_PTRACE can write to each process that it sees: the one that it is going to see
     // has no more rights than the command before it is there. Without that capability it cannot look into this one.
-    confine(request.entry.capabilities)?;
+    confine(request.entry.capabilities, request.entry.identity.as_ref())?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|errno| refused("shut out the sandbox's processes", errno))?;
     if let Some(process) = fork_sibling().map_err(|errno| refused("start a process in the sandbox", errno))? {
@@ -125,5 +127,6 @@ fn run(channel: &mut Channel) -> Result<Infallible, Failure> {
         .map_err(|error| Failure::step("read when to begin", error))?
         .ok_or_else(|| Failure::step("go on", "who started this process has ended"))?;
     tell(channel, &Report::Starting { notes: Vec::new() })?;
-    become_command(&request.entry.command, &request.entry.environment, &request.entry.directory)
+    let Entry { command, environment, directory, .. } = request.entry;
+    become_command(&command, &environment, &directory, Become::Replaced)
 }

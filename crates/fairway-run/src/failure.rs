@@ -27,6 +27,9 @@ pub enum Failure {
     /// There was no command.
     #[error("there is no command to run: name one after --")]
     NoCommand,
+    /// What it uses could not be limited.
+    #[error("{0}")]
+    Limit(String),
     /// The namespaces, mounts or rights could not be made.
     #[error("cannot {step}: {reason}")]
     Step {
@@ -47,7 +50,7 @@ impl Failure {
         match self {
             Self::NotFound { .. } => 127,
             Self::CannotInvoke { .. } => 126,
-            Self::NoCommand | Self::Step { .. } => 125,
+            Self::NoCommand | Self::Limit(_) | Self::Step { .. } => 125,
         }
     }
 }

@@ -14,8 +14,9 @@ use rustix::thread::{
 use serde::{Deserialize, Serialize};
 
 use super::channel::Channel;
-use super::program::become_command;
-use super::{CapabilitySet, Failure, Files, Launch, NetworkNamespace, mounts};
+use super::program::{Become, become_command};
+use super::user::become_user;
+use super::{CapabilitySet, Failure, Files, Identity, Launch, NetworkNamespace, mounts};
 
 /// The first argument that starts this program as this stage.
 pub(super) const STAGE: &str = "sandbox-init";
@@ -81,6 +82,9 @@ fn run(channel: &mut Channel) -> Result<Infallible, Failure> {
     };
     let [input] = files.try_into().map_err(|_| Failure::step("take over standard input", "none came"))?;
     take_input(input)?;
+    if launch.terminal {
+        take_terminal().map_err(|error| Failure::step("take over the terminal", error))?;
+    }
 
     namespaces(&launch)?;
     rustix::system::sethostname(launch.hostname.as_bytes()).map_err(|errno| {
@@ -96,9 +100,11 @@ fn run(channel: &mut Channel) -> Result<Infallible, Failure> {
         .map_err(|error| Failure::step("read which files to use", error))?
         .ok_or_else(gone)?;
     mounts::personal_files(&files, overlaid, &launch.hidden, &mut notes)?;
-    confine(launch.capabilities)?;
+    confine(launch.capabilities, launch.identity.as_ref())?;
     tell(channel, &Report::Starting { notes })?;
-    become_command(&launch.command, &launch.environment, &launch.directory)
+    let mut close = || channel.close();
+    let how = if launch.init { Become::Init(&mut close) } else { Become::Replaced };
+    become_command(&launch.command, &launch.environment, &launch.directory, how)
 }
 
 fn gone() -> Failure {
@@ -125,12 +131,18 @@ fn namespaces(launch: &Launch) -> Result<(), Failure> {
     system::unshare(new).map_err(|errno| Failure::step("make namespaces", io::Error::from(errno)))
 }
 
-/// Leaves the command these capabilities and nothing else of this program's: no open files, and
+/// Makes the input the terminal of a session of this process, so that its keys are signals (setsid(2), ioctl_tty(2)).
+fn take_terminal() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(rustix::process::ioctl_tiocsctty(io::stdin())?)
+}
+
+/// Leaves the command this user, these capabilities and nothing else of this program's: no open files, and
 /// signals as in a process that was started by no particular program.
 ///
-/// The command is executed by root, so it gets what is in the bounding set (capabilities(7),
-/// "Capabilities and execution of programs by root").
-pub(super) fn confine(capabilities: CapabilitySet) -> Result<(), Failure> {
+/// A command that is executed by root gets what is in the bounding set, and that of another user nothing
+/// (capabilities(7), "Capabilities and execution of programs by root").
+pub(super) fn confine(capabilities: CapabilitySet, identity: Option<&Identity>) -> Result<(), Failure> {
     let refused = |step: &str, errno| Failure::step(step, io::Error::from(errno));
     rustix::process::umask(Mode::from_raw_mode(0o022));
     inherit::reset_signals(1..=64);
@@ -153,6 +165,10 @@ pub(super) fn confine(capabilities: CapabilitySet) -> Result<(), Failure> {
         }
     }
     clear_ambient_capability_set().map_err(|errno| refused("clear the ambient capabilities", errno))?;
+    if let Some(identity) = identity {
+        let step = format!("become user {}:{}", identity.user, identity.group);
+        become_user(identity).map_err(|errno| refused(&step, errno))?;
+    }
     let held = rustix::thread::capabilities(None)
         .map_err(|errno| refused("read the capabilities", errno))?
         .permitted

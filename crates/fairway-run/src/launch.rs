@@ -19,12 +19,14 @@ use super::running::{self, Running, Signals};
 use super::{Files, Launch, LaunchError};
 
 /// Where the output of a command goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Output {
     /// To where the caller's goes.
     Inherited,
     /// Into pipes, of which the caller has the other ends.
     Piped,
+    /// To this terminal.
+    Terminal(OwnedFd),
     /// To the null device.
     Nowhere,
 }
@@ -46,7 +48,7 @@ pub struct Launched {
 /// # Errors
 /// What the kernel refuses. Nothing is left behind.
 pub fn launch(launch: &Launch) -> Result<Launched, LaunchError> {
-    start(launch, Output::Inherited)
+    start(launch, io::stdin().as_fd(), Output::Inherited)
 }
 
 /// The identity of a child that has this process id. Of one that has ended already the start time is 0: what it
@@ -58,13 +60,8 @@ fn identity_of(pid: u32) -> io::Result<ProcessIdentity> {
     }
 }
 
-pub(super) fn start(launch: &Launch, output: Output) -> Result<Launched, LaunchError> {
+pub(super) fn start(launch: &Launch, input: BorrowedFd<'_>, output: Output) -> Result<Launched, LaunchError> {
     let new_pids = || system::unshare(UnshareFlags::NEWPID);
-    // A detached command has no terminal.
-    let nothing =
-        fs::File::open("/dev/null").map_err(|source| LaunchError::Stage { stage: init::STAGE, source })?;
-    let input = io::stdin();
-    let input = if output == Output::Piped { nothing.as_fd() } else { input.as_fd() };
     Launched::begin(init::STAGE, launch, input, &[], output, new_pids)
 }
 
@@ -87,7 +84,7 @@ impl Launched {
             scope
                 .spawn(move || {
                     enter_pids().map_err(|errno| LaunchError::PidNamespace { source: errno.into() })?;
-                    spawn_stage(&["fairway", stage], end, output).map_err(stage_error)
+                    spawn_stage(&["fairway", stage], end, &output).map_err(stage_error)
                 })
                 .join()
                 .unwrap_or_else(|_| Err(stage_error(io::Error::other("its thread panicked"))))
@@ -203,15 +200,22 @@ pub(super) fn namespace(process: ProcessIdentity) -> Result<Namespace, LaunchErr
     clippy::disallowed_methods,
     reason = "the process of a sandbox begins as this program, executed again"
 )]
-pub(super) fn spawn_stage(words: &[&str], input: OwnedFd, output: Output) -> io::Result<std::process::Child> {
-    let stream = || match output {
-        Output::Inherited => Stdio::inherit(),
-        Output::Piped => Stdio::piped(),
-        Output::Nowhere => Stdio::null(),
+pub(super) fn spawn_stage(
+    words: &[&str],
+    input: OwnedFd,
+    output: &Output,
+) -> io::Result<std::process::Child> {
+    let stream = || {
+        Ok::<_, io::Error>(match output {
+            Output::Inherited => Stdio::inherit(),
+            Output::Piped => Stdio::piped(),
+            Output::Terminal(terminal) => terminal.try_clone()?.into(),
+            Output::Nowhere => Stdio::null(),
+        })
     };
     let mut command = Command::new("/proc/self/exe");
     if let [name, arguments @ ..] = words {
         std::os::unix::process::CommandExt::arg0(&mut command, name).args(arguments);
     }
-    command.stdin(input).stdout(stream()).stderr(stream()).spawn()
+    command.stdin(input).stdout(stream()?).stderr(stream()?).spawn()
 }

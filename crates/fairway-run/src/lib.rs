@@ -23,6 +23,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests run programs"))]
 
+mod attachment;
 mod capability;
 pub mod cgroup;
 mod channel;
@@ -35,14 +36,18 @@ mod launch;
 mod log;
 mod mounts;
 mod program;
+mod reaper;
 mod running;
+mod streams;
 mod supervisor;
+mod user;
 
 use std::ffi::{CStr, OsString};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use attachment::{attach, resize};
 pub use capability::{CapabilitySet, UnknownCapability};
 pub use enter::{Entry, enter};
 pub use environment::{environment, home};
@@ -51,11 +56,13 @@ pub use launch::{Launched, launch};
 pub use log::{LogError, LogOptions, print_log};
 pub use running::Running;
 pub use supervisor::{Detached, Ending, Order, detach};
+pub use user::{Identity, UnknownUser, User, find_user};
 
 /// The network namespace of a process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkNamespace {
     /// A new one, in which even loopback is down.
+    #[default]
     New,
     /// That of the caller: `--network host`.
     Caller,
@@ -64,7 +71,7 @@ pub enum NetworkNamespace {
 }
 
 /// The description of a process, complete before its namespaces exist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// In which network namespace.
     pub network: NetworkNamespace,
@@ -72,6 +79,18 @@ pub struct Launch {
     pub hostname: String,
     /// What it may do: see [`CapabilitySet::choose`].
     pub capabilities: CapabilitySet,
+    /// As which user; none means as the caller.
+    pub identity: Option<Identity>,
+    /// Whether the first process is this program, which reaps orphans.
+    pub init: bool,
+    /// The sysctls of its network namespace, by names such as `net.core.somaxconn`.
+    pub sysctls: Vec<(String, String)>,
+    /// Under a supervisor: whether it has a terminal.
+    pub terminal: bool,
+    /// Under a supervisor: whether clients can write to its input.
+    pub input: bool,
+    /// Whether the input ends with the first client that ends its own.
+    pub input_once: bool,
     /// Whether `/proc/sys`, `/sys` and what is masked for others is there and can be written.
     pub privileged: bool,
     /// Its environment, complete: see [`environment`].

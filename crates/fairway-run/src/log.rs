@@ -41,6 +41,16 @@ pub(super) enum Stream {
     Stderr,
 }
 
+impl Stream {
+    /// Its number, as that of its file descriptor.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::Stdout => 1,
+            Self::Stderr => 2,
+        }
+    }
+}
+
 /// A log that is being written. While it is, its file is locked: so readers know that there may
 /// be more.
 #[derive(Debug)]

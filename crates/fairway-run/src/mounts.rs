@@ -54,6 +54,11 @@ pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<b
             let _ = fs::write(format!("/proc/sys/net/ipv4/{switch}"), value);
         }
     }
+    for (name, value) in &launch.sysctls {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        fs::write(path, value)
+            .map_err(|error| Failure::step(format!("set the sysctl {name}={value}"), error))?;
+    }
     let cgroups =
         rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type as u64 == CGROUP2_MAGIC);
     let access = if launch.privileged { MountFlags::empty() } else { MountFlags::RDONLY };

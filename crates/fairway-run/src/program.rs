@@ -8,9 +8,18 @@ use std::process::Command;
 
 use rustix::fs::Access;
 
-use super::Failure;
+use super::{Failure, reaper};
 
-/// Replaces this program by the command, in its working directory; returns only when it cannot.
+/// How this program becomes the command.
+pub(super) enum Become<'a> {
+    /// It is replaced by the command.
+    Replaced,
+    /// It stays as the first process of the sandbox, starts the command, and then calls this.
+    Init(&'a mut dyn FnMut()),
+}
+
+/// Replaces this program by the command, in its working directory, or runs it to its end as the first process of the
+/// sandbox; returns only when it cannot.
 ///
 /// # Errors
 /// The failures for which Docker exits with 126 and 127.
@@ -22,6 +31,7 @@ pub(super) fn become_command(
     command: &[String],
     environment: &[(String, String)],
     directory: &Path,
+    how: Become<'_>,
 ) -> Result<Infallible, Failure> {
     let name = command.first().ok_or(Failure::NoCommand)?;
     std::env::set_current_dir(directory).map_err(|error| Failure::CannotInvoke {
@@ -30,12 +40,19 @@ pub(super) fn become_command(
     })?;
     let path = environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
     let file = find(name, path)?;
-    let error = Command::new(&file)
+    let mut program = Command::new(&file);
+    program
         .arg0(name)
         .args(&command[1..])
         .env_clear()
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .exec();
+        .envs(environment.iter().map(|(name, value)| (name, value)));
+    let error = match how {
+        Become::Replaced => program.exec(),
+        Become::Init(started) => match reaper::run_command(program, started) {
+            Ok(never) => match never {},
+            Err(error) => error,
+        },
+    };
     Err(match error.kind() {
         io::ErrorKind::NotFound => Failure::NotFound {
             command: name.clone(),

@@ -37,7 +37,7 @@ const PASSED_ON: [Signal; 18] = [
     Signal::POWER,
 ];
 /// `si_code` of a signal that the kernel sent by itself, `asm-generic/siginfo.h`.
-const SI_KERNEL: i32 = 0x80;
+pub(super) const SI_KERNEL: i32 = 0x80;
 
 /// The signals that the calling thread holds.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Signals {
     }
 
     /// The next that waits, with what caused it.
-    fn next(&self) -> io::Result<Option<(i32, i32)>> {
+    pub(super) fn next(&self) -> io::Result<Option<(i32, i32)>> {
         // struct signalfd_siginfo, signalfd(2): ssi_signo, ssi_errno, ssi_code, ...
         let mut record = [0_u8; 128];
         match rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut record)) {
@@ -66,6 +66,13 @@ impl Signals {
             Ok(_) | Err(Errno::AGAIN) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+}
+
+impl AsFd for Signals {
+    /// What is readable when a signal waits.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
@@ -197,7 +204,7 @@ impl Running {
 impl AsFd for Running {
     /// What is readable when there is something to do.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.signals.0.as_fd()
+        self.signals.as_fd()
     }
 }
 

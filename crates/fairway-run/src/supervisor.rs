@@ -2,23 +2,23 @@
 //! exit code.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use fairway_model::{LogLimits, Namespace, ProcessIdentity};
+use fairway_model::{LogLimits, Namespace, ProcessIdentity, ResourceLimits};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup;
 use super::channel::Channel;
 use super::init::{stray, take_input};
 use super::launch::{self, Output, spawn_stage, start};
-use super::log::{Log, Stream};
+use super::log::Log;
+use super::streams::{Ends, Streams};
 use super::{Failure, Files, Launch, LaunchError, Running};
 
 /// The first argument that starts this program as this stage.
@@ -38,6 +38,10 @@ pub struct Order {
     pub launch: Launch,
     /// The control groups that it goes into, where it can: see `cgroup::places`.
     pub cgroups: Vec<PathBuf>,
+    /// What its processes may use: it does not start where that cannot be limited.
+    pub resources: ResourceLimits,
+    /// How many clients attach before the command begins.
+    pub attachments: usize,
     /// The file to add its output to.
     pub log: PathBuf,
     /// How large the log may grow.
@@ -102,7 +106,7 @@ pub struct Detached {
 pub fn detach(order: &Order) -> Result<Detached, LaunchError> {
     let stage_error = |source| LaunchError::Stage { stage: STAGE, source };
     let (mut channel, end) = Channel::pair().map_err(stage_error)?;
-    let supervisor = spawn_stage(&[TITLE, STAGE, &order.name], end, Output::Nowhere).map_err(stage_error)?;
+    let supervisor = spawn_stage(&[TITLE, STAGE, &order.name], end, &Output::Nowhere).map_err(stage_error)?;
     let sent = channel.send(order);
     let unread = ProcessIdentity { pid: 0, start_time: 0 };
     let mut detached = Detached { held: Some((channel, supervisor)), identity: unread };
@@ -187,7 +191,9 @@ pub(super) fn main(report: impl FnOnce(&str, Ending)) -> i32 {
     };
     // Before the command is there, which is born into them.
     let cgroups = cgroup::enter(order.cgroups.clone(), 0);
-    let (running, log) = match begin(&mut channel, &order) {
+    let limited = cgroup::limit(&cgroups, &order.resources);
+    let begun = limited.map_err(|error| Failure::Limit(error.to_string()));
+    let (running, streams, log) = match begun.and_then(|()| begin(&mut channel, &order)) {
         Ok(Some(begun)) => begun,
         Ok(None) => {
             cgroup::leave(&cgroups);
@@ -205,7 +211,7 @@ pub(super) fn main(report: impl FnOnce(&str, Ending)) -> i32 {
     let Order { launch, record, context, .. } = order;
     drop(launch);
     let process = running.identity();
-    let code = follow(running, log).unwrap_or(255);
+    let code = follow(running, streams, log).unwrap_or(255);
     cgroup::leave(&cgroups);
     let at = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
     let ending = Ending { process, code, at };
@@ -217,7 +223,7 @@ pub(super) fn main(report: impl FnOnce(&str, Ending)) -> i32 {
 
 /// Starts the command; none when the starter ended before it said to go on.
 #[expect(clippy::disallowed_methods, reason = "the supervisor is a process of its own with one thread")]
-fn begin(channel: &mut Channel, order: &Order) -> Result<Option<(Running, Log)>, Failure> {
+fn begin(channel: &mut Channel, order: &Order) -> Result<Option<(Running, Streams, Log)>, Failure> {
     let refused = |step: &str, error: io::Error| Failure::step(step, error);
     rustix::process::setsid().map_err(|errno| refused("make a session", errno.into()))?;
     std::env::set_current_dir("/").map_err(|error| refused("enter /", error))?;
@@ -230,15 +236,21 @@ fn begin(channel: &mut Channel, order: &Order) -> Result<Option<(Running, Log)>,
         }
         _ => {}
     }
-    let launched = start(&order.launch, Output::Piped).map_err(as_failure)?;
+    let ends =
+        Ends::open(&order.launch).map_err(|error| refused("make the streams of the command", error))?;
+    let mut streams = Streams::listen(&order.log, &order.launch, &ends)
+        .map_err(|error| refused("listen for clients of the command", error))?;
+    let launched = start(&order.launch, ends.input.as_fd(), ends.output).map_err(as_failure)?;
     channel.send(&Reply::Ready(launched.identity())).map_err(|error| refused("report the process", error))?;
     let files: Option<Files> =
         channel.receive().map_err(|error| refused("read which files to use", error))?;
     let Some(files) = files else { return Ok(None) };
-    let running = launched.release(&files).map_err(as_failure)?;
+    streams.await_clients(order.attachments);
+    let mut running = launched.release(&files).map_err(as_failure)?;
+    streams.take_output(&mut running, order.launch.identity.as_ref());
     // The starter may have gone; the command runs all the same.
     let _ = channel.send(&Reply::Started { notes: running.notes().to_vec() });
-    Ok(Some((running, log)))
+    Ok(Some((running, streams, log)))
 }
 
 fn as_failure(error: LaunchError) -> Failure {
@@ -248,22 +260,16 @@ fn as_failure(error: LaunchError) -> Failure {
     }
 }
 
-/// Writes the log until the command has ended, and returns its exit code.
-fn follow(mut running: Running, mut log: Log) -> io::Result<i32> {
-    let (mut out, mut err) = running.take_output().unzip();
-    if let (Some(out), Some(err)) = (&out, &err) {
-        nonblocking(out)?;
-        nonblocking(err)?;
-    }
-    let mut buffer = vec![0; 16 * 1024];
+/// Writes the log and serves clients until the command has ended, and returns its exit code.
+fn follow(mut running: Running, mut streams: Streams, mut log: Log) -> io::Result<i32> {
     let mut deadline = None;
     loop {
         // Looked at first: what the command wrote before it ended is then in the pipes, and
         // no process of its pid namespace is left to write more (pid_namespaces(7)).
         let code = running.turn()?;
-        drain(&mut out, Stream::Stdout, &mut log, &mut buffer);
-        drain(&mut err, Stream::Stderr, &mut log, &mut buffer);
+        streams.turn(&mut log, code.is_some());
         if let Some(code) = code {
+            streams.finish();
             // What a full disk refuses is lost; the exit code is not.
             let _ = log.finish();
             return Ok(code);
@@ -278,25 +284,7 @@ fn follow(mut running: Running, mut log: Log) -> io::Result<i32> {
         }
         let timeout = left.filter(|left| !left.is_zero()).and_then(|left| Timespec::try_from(left).ok());
         let mut watched = vec![PollFd::new(&running, PollFlags::IN)];
-        watched.extend(out.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        watched.extend(err.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        streams.watch(&mut watched);
         rustix::io::retry_on_intr(|| poll(&mut watched, timeout.as_ref()))?;
-    }
-}
-
-fn nonblocking(pipe: impl AsFd) -> io::Result<()> {
-    Ok(rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK)?)
-}
-
-/// Moves what is in a pipe to the log, and forgets the pipe at its end.
-fn drain<P: Read>(pipe: &mut Option<P>, stream: Stream, log: &mut Log, buffer: &mut [u8]) {
-    while let Some(reader) = pipe {
-        match reader.read(buffer) {
-            // What a full disk refuses is lost: the command must not be held up by it.
-            Ok(length) if length > 0 => drop(log.write(stream, &buffer[..length])),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(_) | Err(_) => *pipe = None,
-        }
     }
 }

@@ -5,6 +5,7 @@
 //! is in `options`.
 
 mod attach;
+mod command_options;
 mod completion;
 mod daemon;
 mod docker;
@@ -39,6 +40,7 @@ mod template;
 mod top;
 mod trace;
 mod ui;
+mod update;
 mod usage;
 
 use std::ffi::OsString;
@@ -113,6 +115,10 @@ enum Verb {
     Restart(lifecycle::RestartOptions),
     /// Kill one or more running sandboxes
     Kill(lifecycle::KillOptions),
+    /// Update limits and the restart policy of one or more sandboxes
+    Update(update::UpdateOptions),
+    /// Rename a sandbox
+    Rename(update::RenameOptions),
     /// Remove one or more sandboxes
     Rm(lifecycle::RemoveOptions),
     /// Block until one or more sandboxes stop, then print their exit codes
@@ -152,6 +158,9 @@ enum Verb {
     Demo,
     /// Show the version information
     Version(system::VersionOptions),
+    /// Remove what is not used
+    #[command(subcommand)]
+    System(system::SystemCommand),
     /// Display system-wide information
     Info(system::InfoOptions),
     /// Print completions for a shell
@@ -217,7 +226,7 @@ impl Arguments {
         let session = || Session::open(host.as_deref().unwrap_or(DEFAULT_HOST));
         match verb {
             Verb::Run(options) => options.run(&mut session()?),
-            Verb::Exec(options) => options.run(&mut session()?.client),
+            Verb::Exec(options) => options.run(&mut session()?),
             Verb::Ps(options) => options.run(session()?.client),
             Verb::Inspect(options) => options.run(&mut session()?.client),
             Verb::Port(options) => options.run(&mut session()?.client),
@@ -229,6 +238,8 @@ impl Arguments {
             Verb::Stop(options) => options.run(&mut session()?.client),
             Verb::Restart(options) => options.run(&mut session()?),
             Verb::Kill(options) => options.run(&mut session()?.client),
+            Verb::Update(options) => options.run(&mut session()?.client),
+            Verb::Rename(options) => options.run(&mut session()?.client),
             Verb::Rm(options) => options.run(&mut session()?.client),
             Verb::Wait(options) => options.run(&mut session()?.client),
             Verb::Network(command) => command.run(&mut session()?.client),
@@ -243,6 +254,7 @@ impl Arguments {
             Verb::Sandbox(command) => command.run(&mut session()?.client),
             Verb::Events(options) => options.run(&mut session()?.client),
             Verb::Version(options) => options.run(&mut session()?.client),
+            Verb::System(command) => command.run(&mut session()?.client),
             Verb::Info(options) => options.run(&mut session()?.client),
             Verb::Completion(options) => options.run(),
             Verb::Store(command) => command.run(),

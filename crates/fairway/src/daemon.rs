@@ -13,6 +13,8 @@ mod listen;
 pub mod on_demand;
 mod plugin;
 mod reload;
+mod restart;
+mod signal;
 mod take_over;
 mod tls;
 mod usage;
@@ -148,6 +150,7 @@ pub fn main(arguments: DaemonArguments, plugin: &Arc<dyn Plugin>) -> Result<(), 
         control = control.ended_by(on_demand.request());
     }
     let control = Arc::new(control);
+    restart::follow(&runtime, Arc::clone(&control) as _);
     match (configuration.docker_plugin, configuration.on_demand) {
         (true, _) => serve_plugin(&runtime, &**plugin, &control)?,
         (false, true) => {}

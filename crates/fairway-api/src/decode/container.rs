@@ -6,13 +6,13 @@ use fairway_core::world::{CreateSandbox, NetworkChoice, Refusal};
 use fairway_model::RefusalKind;
 use fairway_model::parse::{self, ParseError};
 use fairway_model::{
-    EndpointRequest, LOG_DRIVER, PortRange, PublishRequest, ResolverAddresses, SandboxKind, SandboxOptions,
-    UnpublishRequest,
+    EndpointRequest, LOG_DRIVER, PortRange, ProcessOptions, PublishRequest, ResolverAddresses,
+    ResourceLimits, RestartPolicy, SandboxKind, SandboxOptions, UnpublishRequest,
 };
 
 use super::endpoint;
 use crate::engine_api::{Failure, NamespaceReference};
-use crate::types::{ContainerCreate, EndpointSettings, PortBinding, PortMap};
+use crate::types::{self, ContainerCreate, EndpointSettings, PortBinding, PortMap};
 
 impl From<ParseError> for Failure {
     fn from(error: ParseError) -> Self {
@@ -39,6 +39,18 @@ pub fn container(name: &str, kind: SandboxKind, request: ContainerCreate) -> Res
     // Docker's word for an image's entrypoint that is to be left out.
     let mut command: Vec<String> = if request.entrypoint == [""] { Vec::new() } else { request.entrypoint };
     command.extend(request.cmd);
+    let process = ProcessOptions {
+        user: request.user,
+        groups: host.group_add,
+        init: host.init.unwrap_or_default(),
+        open_stdin: request.open_stdin,
+        stdin_once: request.stdin_once,
+        sysctls: host.sysctls,
+        stop_signal: request.stop_signal,
+        stop_timeout: request.stop_timeout,
+        restart: restart_policy(&host.restart_policy)?,
+        limits: limits(host.memory, host.nano_cpus, host.pids_limit),
+    };
     let exposed: Vec<_> = each(request.exposed_ports.into_keys(), parse::expose)?;
     let options = SandboxOptions {
         hostname: match request.hostname.as_str() {
@@ -69,9 +81,28 @@ pub fn container(name: &str, kind: SandboxKind, request: ContainerCreate) -> Res
         },
         image: request.image,
         tty: request.tty,
+        process,
     };
     let name = name.strip_prefix('/').unwrap_or(name);
     Ok(CreateSandbox { name: (!name.is_empty()).then(|| name.to_owned()), kind, network, options })
+}
+
+/// A restart policy.
+///
+/// # Errors
+/// There is none of this name, or it takes no number.
+pub fn restart_policy(asked: &types::RestartPolicy) -> Result<RestartPolicy, ParseError> {
+    RestartPolicy::parse(&match asked.maximum_retry_count {
+        0 => asked.name.clone(),
+        most => format!("{}:{most}", asked.name),
+    })
+}
+
+/// Limits in Docker's numbers, of which 0 and less is none.
+pub fn limits(memory: u64, nano_cpus: u64, pids: Option<i64>) -> ResourceLimits {
+    let pids = pids.and_then(|pids| u64::try_from(pids).ok());
+    let some = |limit: u64| (limit > 0).then_some(limit);
+    ResourceLimits { memory: some(memory), nano_cpus: some(nano_cpus), pids: pids.and_then(some) }
 }
 
 fn each<T>(

@@ -11,20 +11,15 @@ use serde_json::Value;
 type Row = (&'static str, &'static str, &'static [&'static str]);
 
 /// Options of `Config`.
-const CONFIG: [Row; 9] = [
+const CONFIG: [Row; 4] = [
     ("Domainname", "--domainname", &[]),
     ("Healthcheck.Test", "--health-cmd", &["NONE"]),
     ("NetworkDisabled", "--network none", &[]),
-    ("OpenStdin", "--interactive", &[]),
-    ("StopSignal", "--stop-signal", &["SIGTERM", "15"]),
-    ("StopTimeout", "--stop-timeout", &[]),
-    ("Tty", "--tty", &[]),
-    ("User", "--user", &["0", "root"]),
     ("Volumes", "--volume", &[]),
 ];
 
 /// Options of `HostConfig`.
-const HOST_CONFIG: [Row; 51] = [
+const HOST_CONFIG: [Row; 44] = [
     ("Annotations", "--annotation", &[]),
     ("Binds", "--volume", &[]),
     ("BlkioDeviceReadBps", "--device-read-bps", &[]),
@@ -47,29 +42,22 @@ const HOST_CONFIG: [Row; 51] = [
     ("DeviceCgroupRules", "--device-cgroup-rule", &[]),
     ("DeviceRequests", "--gpus", &[]),
     ("Devices", "--device", &[]),
-    ("GroupAdd", "--group-add", &[]),
-    ("Init", "--init", &[]),
     ("IpcMode", "--ipc", &[]),
     ("Isolation", "--isolation", &["default"]),
     ("KernelMemory", "--kernel-memory", &[]),
     ("LogConfig.Type", "--log-driver", &[LOG_DRIVER]),
-    ("Memory", "--memory", &[]),
     ("MemoryReservation", "--memory-reservation", &[]),
     ("MemorySwap", "--memory-swap", &["-1"]),
     ("MemorySwappiness", "--memory-swappiness", &["-1"]),
     ("Mounts", "--mount", &[]),
-    ("NanoCpus", "--cpus", &[]),
     ("OomKillDisable", "--oom-kill-disable", &[]),
     ("OomScoreAdj", "--oom-score-adj", &[]),
     ("PidMode", "--pid", &[]),
-    ("PidsLimit", "--pids-limit", &["-1"]),
     ("ReadonlyRootfs", "--read-only", &[]),
-    ("RestartPolicy.Name", "--restart", &["no"]),
     ("Runtime", "--runtime", &["runc"]),
     ("SecurityOpt", "--security-opt", &[]),
     ("ShmSize", "--shm-size", &[]),
     ("StorageOpt", "--storage-opt", &[]),
-    ("Sysctls", "--sysctl", &[]),
     ("Tmpfs", "--tmpfs", &[]),
     ("UTSMode", "--uts", &[]),
     ("Ulimits", "--ulimit", &[]),
@@ -97,6 +85,17 @@ impl<'de> Deserialize<'de> for Ignored {
 struct Options {
     prefix: &'static str,
     rows: &'static [Row],
+}
+
+/// The limits that a body of `POST /containers/{id}/update` asks for and Fairway has not.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct IgnoredLimits(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for IgnoredLimits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let found = Options { prefix: "", rows: &HOST_CONFIG }.deserialize(deserializer)?;
+        Ok(Self(found.warnings))
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Options {

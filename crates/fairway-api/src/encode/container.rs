@@ -31,7 +31,10 @@ pub(super) fn summarize(world: &World, sandbox: &Sandbox, now: i64) -> Container
         status: match &sandbox.state {
             SandboxState::Created => "Created".to_owned(),
             SandboxState::Running { since, .. } => format!("Up {}", human(now - since)),
-            SandboxState::Exited { code, at } => format!("Exited ({code}) {} ago", human(now - at)),
+            SandboxState::Exited { code, at } => {
+                let word = if restarting(sandbox) { "Restarting" } else { "Exited" };
+                format!("{word} ({code}) {} ago", human(now - at))
+            }
         },
         host_config: SummaryHostConfig { network_mode: network_mode(world, sandbox) },
         network_settings: SummaryNetworks { networks: networks(world, sandbox) },
@@ -55,6 +58,7 @@ pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) 
         image: image_id(&options.image),
         driver: "host".to_owned(),
         platform: "linux".to_owned(),
+        restart_count: sandbox.restarts,
         kind: match sandbox.kind {
             SandboxKind::Run => "run",
             SandboxKind::Attached => "attached",
@@ -65,9 +69,15 @@ pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) 
         host_config: host_config(world, sandbox),
         config: ContainerConfig {
             image: options.image.clone(),
+            attach_stdin: options.process.open_stdin,
             attach_stdout: true,
             attach_stderr: true,
             tty: options.tty,
+            open_stdin: options.process.open_stdin,
+            stdin_once: options.process.stdin_once,
+            user: options.process.user.clone(),
+            stop_signal: options.process.stop_signal.clone(),
+            stop_timeout: options.process.stop_timeout,
             hostname: sandbox.hostname(),
             exposed_ports: port::exposed(sandbox),
             env: options.environment.clone(),
@@ -132,7 +142,19 @@ pub(super) fn status(sandbox: &Sandbox) -> &'static str {
     match sandbox.state {
         SandboxState::Created => "created",
         SandboxState::Running { .. } => "running",
+        SandboxState::Exited { .. } if restarting(sandbox) => "restarting",
         SandboxState::Exited { .. } => "exited",
+    }
+}
+
+/// Whether the daemon is about to start a sandbox again.
+fn restarting(sandbox: &Sandbox) -> bool {
+    match sandbox.state {
+        SandboxState::Exited { code, .. } => {
+            let restart = sandbox.options.process.restart;
+            restart.restarts_after(code, sandbox.restarts, sandbox.stopped_by_user)
+        }
+        _ => false,
     }
 }
 
@@ -145,6 +167,7 @@ fn state(sandbox: &Sandbox) -> ContainerState {
     ContainerState {
         status: status(sandbox).to_owned(),
         running: sandbox.running(),
+        restarting: restarting(sandbox),
         pid: sandbox.process().map_or(0, |process| process.pid),
         exit_code: code,
         started_at: rfc3339(started),
@@ -215,7 +238,16 @@ fn host_config(world: &World, sandbox: &Sandbox) -> HostConfig {
         cap_drop: options.capabilities_dropped.clone(),
         privileged: options.privileged,
         log_config: LogConfig { driver: LOG_DRIVER.to_owned(), config: options.log_options.clone() },
-        restart_policy: RestartPolicy { name: "no".to_owned(), maximum_retry_count: 0 },
+        restart_policy: RestartPolicy {
+            name: options.process.restart.name().to_owned(),
+            maximum_retry_count: options.process.restart.most(),
+        },
+        memory: options.process.limits.memory.unwrap_or_default(),
+        nano_cpus: options.process.limits.nano_cpus.unwrap_or_default(),
+        pids_limit: options.process.limits.pids.and_then(|pids| pids.try_into().ok()),
+        init: options.process.init.then_some(true),
+        sysctls: options.process.sysctls.clone(),
+        group_add: options.process.groups.clone(),
         ipc_mode: "private".to_owned(),
         ..HostConfig::default()
     }

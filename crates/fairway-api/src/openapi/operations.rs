@@ -4,10 +4,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::types::{
     AttachNamespace, AttachRequest, Attached, ConnectRequest, ContainerCreate, ContainerInspect,
-    ContainerStats, ContainerSummary, ContainersDeleted, Created, DetachRequest, Diagnosis,
-    DisconnectRequest, EventMessage, ExecCreate, ExecInspect, ExecStart, Exited, Explained, Info,
-    JoinRequest, LeaveRequest, NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted, PlanDifference,
-    Planned, PublishPorts, PublishedPorts, Reloaded, Top, UpdateNetwork, Version, WaitReply,
+    ContainerStats, ContainerSummary, ContainerUpdate, ContainerUpdated, ContainersDeleted, Created,
+    DetachRequest, Diagnosis, DisconnectRequest, EventMessage, ExecCreate, ExecInspect, ExecStart, Exited,
+    Explained, Info, JoinRequest, LeaveRequest, NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted,
+    PlanDifference, Planned, PublishPorts, PublishedPorts, Reloaded, Top, UpdateNetwork, Version, WaitReply,
 };
 
 /// Makes the schema of a type.
@@ -130,11 +130,15 @@ pub(super) const OPERATIONS: &[Operation] = &[
     post("/containers/{id}/stop", "Stops a container").query(&["t", "signal"]).nothing(),
     post("/containers/{id}/kill", "Sends a signal to a container").query(&["signal"]).nothing(),
     post("/containers/{id}/rename", "Gives a container another name").query(&["name"]).nothing(),
+    post("/containers/{id}/update", "Changes limits and the restart policy of a container")
+        .sends::<ContainerUpdate>()
+        .gets::<ContainerUpdated>(),
+    post("/containers/{id}/resize", "Sets the size of a container's terminal").query(&["h", "w"]),
     post("/containers/{id}/wait", "Waits for the exit code of a container")
         .query(&["condition"])
         .gets::<WaitReply>(),
-    post("/containers/{id}/attach", "Follows what a container writes")
-        .query(&["logs", "stream", "stdout", "stderr"])
+    post("/containers/{id}/attach", "The streams of a container")
+        .query(&["logs", "stream", "stdin", "stdout", "stderr", "detachKeys"])
         .output(),
     get("/containers/{id}/logs", "The log of a container")
         .query(&["follow", "stdout", "stderr", "since", "until", "timestamps", "tail"])

@@ -78,12 +78,6 @@ impl Absent {
             ("POST", ["containers", _, "pause" | "unpause"]) => {
                 Self::Unsupported("pausing containers: use docker stop and docker start")
             }
-            ("POST", ["containers", _, "update"]) => {
-                Self::Unsupported("limits and restart policies of containers")
-            }
-            ("POST", ["containers", _, "resize"]) => {
-                Self::Unsupported("terminals of containers: use docker exec -it")
-            }
             _ => return None,
         })
     }

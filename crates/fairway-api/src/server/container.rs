@@ -11,9 +11,11 @@ use hyper::body::Bytes;
 
 use super::call::Call;
 use super::reply::Reply;
-use super::{absent, look, network};
+use super::{absent, look, network, stop};
 use crate::engine_api::{EngineApi, ExitListener, Failure, FailureKind};
-use crate::types::{ContainerCreate, ContainersDeleted, Created, WaitReply};
+use crate::types::{
+    ContainerCreate, ContainerUpdate, ContainerUpdated, ContainersDeleted, Created, WaitReply,
+};
 use crate::{decode, encode};
 
 pub(super) fn list(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
@@ -65,6 +67,30 @@ pub(super) fn rename(engine: &dyn EngineApi, sandbox: String, call: &Call) -> Re
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
+/// Changes limits and the restart policy of a container.
+pub(super) fn update(engine: &dyn EngineApi, sandbox: &str, call: &Call) -> Result<Reply, Failure> {
+    let decode::IgnoredLimits(ignored) = call.json()?;
+    if let Some(ignored) = ignored.first() {
+        let reason = format!("cannot update container {sandbox}: {ignored}");
+        return Err(Failure::new(FailureKind::Unsupported, reason));
+    }
+    let asked: ContainerUpdate = call.json()?;
+    let restart = match asked.restart_policy.name.as_str() {
+        "" => None,
+        _ => Some(decode::restart_policy(&asked.restart_policy)?),
+    };
+    let limits = decode::limits(asked.memory, asked.nano_cpus, asked.pids_limit);
+    let (id, running) = look(engine, |world| {
+        world.find_sandbox(sandbox).map(|it| (it.id, it.running())).map_err(Failure::from)
+    })?;
+    let update = Command::UpdateSandbox { sandbox: id.to_string(), restart, limits };
+    engine.execute(update)?;
+    if running {
+        engine.limit(id, limits)?;
+    }
+    Reply::json(&ContainerUpdated::default())
+}
+
 /// Removes the containers that do not run.
 pub(super) fn prune(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let filters = call.filters()?;
@@ -111,12 +137,14 @@ pub(super) fn remove(engine: &dyn EngineApi, id: String, forced: bool) -> Result
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
+/// How long a process has to end, of Docker's seconds, where less than 0 is for ever.
+pub(super) fn stop_timeout(seconds: i64) -> Duration {
+    u64::try_from(seconds).map_or(Duration::MAX, Duration::from_secs)
+}
+
 /// The parameters of a stop: the timeout and the signal, if given.
 pub(super) fn stop_parameters(call: &Call) -> Result<(Option<Duration>, Option<String>), Failure> {
-    // Docker's -1: no timeout.
-    let timeout = call
-        .number::<i64>("t")?
-        .map(|seconds| u64::try_from(seconds).map_or(Duration::MAX, Duration::from_secs));
+    let timeout = call.number("t")?.map(stop_timeout);
     Ok((timeout, Some(call.parameter("signal")).filter(|signal| !signal.is_empty()).map(str::to_owned)))
 }
 
@@ -125,8 +153,18 @@ pub(super) fn kill(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Repl
         "" => "SIGKILL",
         signal => signal,
     };
+    if ends(engine, id, signal)? {
+        stop::request_stop(engine, id)?;
+    }
     engine.kill(id, signal)?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// Whether a user who sends a signal wants the container to end: the restart policy does not start it again.
+fn ends(engine: &dyn EngineApi, id: &str, signal: &str) -> Result<bool, Failure> {
+    let plain = |signal: &str| signal.trim_start_matches("SIG").to_owned();
+    let own = look(engine, |world| Ok(world.find_sandbox(id)?.options.process.stop_signal.clone()))?;
+    Ok(["KILL", "9", "TERM", "15"].contains(&&*plain(signal)) || plain(signal) == plain(&own))
 }
 
 /// Whether a wait is for the next exit, also of a sandbox that does not run now.

@@ -19,7 +19,7 @@ use super::hijack::{self, QUEUE, Upgrade};
 use super::process::{check_running, find, unstarted};
 use super::reply::Reply;
 use super::terminal::Terminal;
-use crate::engine_api::{Failure, FailureKind};
+use crate::engine_api::Failure;
 use crate::types::{Created, ExecCreate, ExecInspect, ExecProcess, ExecStart};
 
 /// How many commands are remembered; the oldest that ended are forgotten.
@@ -84,13 +84,6 @@ impl Server {
         let asked: ExecCreate = call.json()?;
         if asked.cmd.is_empty() {
             return Err(Failure::invalid("No exec command specified"));
-        }
-        if !["", "0", "root", "0:0", "root:root"].contains(&asked.user.as_str()) {
-            let reason = format!(
-                "cannot run the command as user {}: commands run as root: leave --user out",
-                asked.user
-            );
-            return Err(Failure::new(FailureKind::Unsupported, reason));
         }
         let sandbox = self.call(move |engine| find(engine, &id)).await?;
         check_running(&sandbox)?;
@@ -207,7 +200,7 @@ impl Server {
                 entrypoint: exec.asked.cmd.first().cloned().unwrap_or_default(),
                 arguments: exec.asked.cmd.iter().skip(1).cloned().collect(),
                 privileged: exec.asked.privileged,
-                user: String::new(),
+                user: exec.asked.user.clone(),
             },
             open_stdin: exec.asked.attach_stdin,
             open_stdout: exec.asked.attach_stdout,
@@ -259,6 +252,9 @@ fn arguments(asked: &ExecCreate, container: &str) -> Vec<String> {
     if !asked.working_dir.is_empty() {
         arguments.push(format!("--workdir={}", asked.working_dir));
     }
+    if !asked.user.is_empty() {
+        arguments.push(format!("--user={}", asked.user));
+    }
     for (flag, given) in [("--privileged", asked.privileged), ("--own-terminal", asked.tty)] {
         arguments.extend(given.then(|| flag.to_owned()));
     }
@@ -283,12 +279,22 @@ mod tests {
         exec = ExecCreate {
             env: vec!["A=1".to_owned()],
             working_dir: "/tmp".to_owned(),
+            user: "9:9".to_owned(),
             privileged: true,
             tty: true,
             ..asked(&["sh"])
         };
-        let expected =
-            ["exec", "--env=A=1", "--workdir=/tmp", "--privileged", "--own-terminal", "--", "web", "sh"];
+        let expected = [
+            "exec",
+            "--env=A=1",
+            "--workdir=/tmp",
+            "--user=9:9",
+            "--privileged",
+            "--own-terminal",
+            "--",
+            "web",
+            "sh",
+        ];
         assert_eq!(arguments(&exec, "web"), expected);
     }
 

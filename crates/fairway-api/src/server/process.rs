@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command as Process};
 use tokio::sync::mpsc;
 
+use super::attachment::has_streams;
 use super::call::Call;
 use super::framing::Framing;
 use super::hijack::{self, QUEUE, Upgrade};
@@ -51,7 +52,10 @@ impl Server {
         }
         let id = sandbox.id.to_string();
         let started = match check_image(&sandbox) {
-            Ok(()) => self.execute(&["start", &id]).await.map(drop),
+            Ok(()) => {
+                let attachments = format!("--attachments={}", self.waiting.count(sandbox.id));
+                self.execute(&["start", &attachments, &id]).await.map(drop)
+            }
             Err(failure) => Err(failure),
         };
         if let Err(failure) = started {
@@ -123,7 +127,8 @@ impl Server {
         Ok(Reply::raw(framing, self.follow_log(&arguments, &call, framing).await?))
     }
 
-    /// Streams what a container writes, from its next start on if it does not run. The container has no input.
+    /// Streams what a container writes, from its next start on if it does not run: by its streams if it has an input or
+    /// a terminal, by its log else.
     pub(super) async fn attach(
         &self,
         id: String,
@@ -133,6 +138,12 @@ impl Server {
         let sandbox = self.call(move |engine| find(engine, &id)).await?;
         if !sandbox.running() {
             check_image(&sandbox)?;
+        }
+        let mut upgrade = upgrade;
+        if has_streams(&sandbox)
+            && let Some(reply) = self.attach_streams(&sandbox, &call, &mut upgrade).await?
+        {
+            return Ok(reply);
         }
         let id = sandbox.id.to_string();
         let since = format!("--since={}", seconds(self.engine.now()));

@@ -29,6 +29,8 @@ pub(super) enum Route {
     Restart(String),
     /// Following what a container writes.
     Attach(String),
+    /// The size of the terminal of a container.
+    Resize(String),
     /// The log of a container.
     Logs(String),
     /// The counters of a container.
@@ -68,6 +70,7 @@ pub(super) enum Task {
     ContainerCreate,
     ContainerKill(String),
     ContainerRename(String),
+    ContainerUpdate(String),
     ContainerExited(String),
     AttachNamespace(String),
     Publish(String),
@@ -145,6 +148,8 @@ impl Route {
             ("GET", ["exec", id, "json"]) => return Ok(Self::ExecInspect(own(id))),
             ("POST", ["exec", id, "resize"]) => return Ok(Self::ExecResize(own(id))),
             ("POST", ["containers", id, "stop"]) => return Ok(Self::Stop(own(id))),
+            ("POST", ["containers", id, "resize"]) => return Ok(Self::Resize(own(id))),
+            ("POST", ["containers", id, "update"]) => Task::ContainerUpdate(own(id)),
             ("POST", ["containers", id, "rename"]) => Task::ContainerRename(own(id)),
             ("POST", ["containers", id, "kill"]) => Task::ContainerKill(own(id)),
             ("POST", ["containers", id, "wait"]) => return Ok(Self::Wait(own(id))),

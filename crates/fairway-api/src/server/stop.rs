@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairway_model::SandboxId;
+use fairway_core::world::Command;
+use fairway_model::{RestartPolicy, Sandbox, SandboxId};
 use hyper::StatusCode;
 
 use super::call::Call;
+use super::process::find;
 use super::reply::Reply;
-use super::{Server, blocking, container, exit_listener, look, turn};
+use super::{Server, blocking, container, exit_listener, turn};
 use crate::engine_api::{EngineApi, Failure, Stopping};
 
 /// How long a process has to end after the signal, as in Docker.
@@ -21,12 +23,15 @@ impl Server {
     /// Stops a container, if it runs.
     pub(super) async fn stop(self, id: String, call: Call) -> Result<Reply, Failure> {
         let (timeout, signal) = container::stop_parameters(&call)?;
-        let timeout = timeout.unwrap_or(TIMEOUT);
-        let (id, running) = self.command(move |engine| running(engine, &id)).await?;
-        if !running {
+        let sandbox = self.command(move |engine| asked_to_stop(engine, &id)).await?;
+        if !sandbox.running() {
             return Ok(Reply::empty(StatusCode::NOT_MODIFIED));
         }
-        self.end(id, signal, timeout).await?;
+        let process = sandbox.options.process;
+        let timeout =
+            timeout.or_else(|| process.stop_timeout.map(container::stop_timeout)).unwrap_or(TIMEOUT);
+        let signal = signal.or(Some(process.stop_signal).filter(|signal| !signal.is_empty()));
+        self.end(sandbox.id, signal, timeout).await?;
         Ok(Reply::empty(StatusCode::NO_CONTENT))
     }
 
@@ -35,8 +40,14 @@ impl Server {
         if call.flag("link") {
             return self.command(move |engine| container::unlink(engine, &id)).await;
         }
-        let (id, running) = self.command(move |engine| running(engine, &id)).await?;
-        let forced = running && call.flag("force");
+        let force = call.flag("force");
+        let (id, running) = self
+            .command(move |engine| {
+                let sandbox = if force { asked_to_stop(engine, &id)? } else { find(engine, &id)? };
+                Ok((sandbox.id, sandbox.running()))
+            })
+            .await?;
+        let forced = running && force;
         if forced {
             self.end(id, Some("SIGKILL".to_owned()), Duration::ZERO).await?;
         }
@@ -64,9 +75,17 @@ impl Server {
     }
 }
 
-fn running(engine: &dyn EngineApi, id: &str) -> Result<(SandboxId, bool), Failure> {
-    look(engine, |world| {
-        let sandbox = world.find_sandbox(id)?;
-        Ok((sandbox.id, sandbox.running()))
-    })
+/// A container that a user stops.
+fn asked_to_stop(engine: &dyn EngineApi, id: &str) -> Result<Sandbox, Failure> {
+    request_stop(engine, id)?;
+    find(engine, id)
+}
+
+/// Has the restart policy of a container not start it again.
+pub(super) fn request_stop(engine: &dyn EngineApi, id: &str) -> Result<(), Failure> {
+    let sandbox = find(engine, id)?;
+    if sandbox.options.process.restart == RestartPolicy::No || sandbox.stopped_by_user {
+        return Ok(());
+    }
+    engine.execute(Command::RequestStop { sandbox: sandbox.id.to_string() }).map(drop)
 }

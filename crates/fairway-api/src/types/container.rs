@@ -49,7 +49,7 @@ pub struct ContainerInspect {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerState {
-    /// `created`, `running` or `exited`.
+    /// `created`, `running`, `restarting` or `exited`.
     pub status: String,
     pub running: bool,
     pub paused: bool,
@@ -90,21 +90,29 @@ pub struct HostConfig {
     pub log_config: LogConfig,
     pub restart_policy: RestartPolicy,
     pub binds: Option<Vec<String>>,
+    /// In bytes; 0 for no limit.
     pub memory: u64,
+    /// In thousand-millionths of a processor; 0 for no limit.
     pub nano_cpus: u64,
+    /// The number of processes and threads; none, 0 and -1 for no limit.
+    pub pids_limit: Option<i64>,
+    pub init: Option<bool>,
+    pub sysctls: BTreeMap<String, String>,
+    pub group_add: Vec<String>,
     pub readonly_rootfs: bool,
     pub ipc_mode: String,
     pub pid_mode: String,
     pub runtime: String,
 }
 
-/// What is done when a container ends: nothing.
+/// What happens when a container ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct RestartPolicy {
-    /// `no`, or empty in a request.
+    /// `no`, `on-failure`, `always` or `unless-stopped`; empty in a request means `no`.
     pub name: String,
+    /// Of `on-failure`; 0 for no limit.
     pub maximum_retry_count: u32,
 }
 
@@ -141,6 +149,7 @@ pub struct ContainerConfig {
     pub hostname: String,
     /// Always empty, as the fields of the same kind below: Fairway has none of them.
     pub domainname: String,
+    /// As asked for: `USER[:GROUP]`.
     pub user: String,
     pub attach_stdin: bool,
     pub attach_stdout: bool,
@@ -159,6 +168,11 @@ pub struct ContainerConfig {
     pub cmd: Vec<String>,
     pub working_dir: String,
     pub labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stop_signal: String,
+    /// In seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<i64>,
 }
 
 /// The network settings of a sandbox: addresses, ports, networks.
@@ -207,7 +221,7 @@ pub struct ContainerSummary {
     pub created: i64,
     pub ports: Vec<PortSummary>,
     pub labels: BTreeMap<String, String>,
-    /// `created`, `running` or `exited`.
+    /// `created`, `running`, `restarting` or `exited`.
     pub state: String,
     /// The state as text: `Up 5 minutes`.
     pub status: String,

@@ -15,9 +15,24 @@ pub struct ContainerCreate {
     /// The image. Fairway stores and shows it, and does not use it: the command runs on the host's files.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub image: String,
-    /// Stored and shown; no command has a terminal but one of `exec`.
+    /// Whether the command has a terminal, unless it has that of the client.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tty: bool,
+    /// Whether clients can attach to the input of the command.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub open_stdin: bool,
+    /// Whether the input ends with that of the first client.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stdin_once: bool,
+    /// `USER[:GROUP]`, by name or number; empty for root.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// The signal that asks the command to end; empty for SIGTERM.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stop_signal: String,
+    /// How long the command has to end, in seconds; negative for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<i64>,
     pub hostname: String,
     /// `{"80/tcp": {}}`.
     pub exposed_ports: BTreeMap<String, BTreeMap<String, String>>,

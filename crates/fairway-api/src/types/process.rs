@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::RestartPolicy;
 use super::json::words;
 
 /// The body of `POST /containers/{id}/exec`.
@@ -71,6 +72,29 @@ pub struct ExecProcess {
 pub struct Top {
     pub titles: Vec<String>,
     pub processes: Vec<Vec<String>>,
+}
+
+/// The body of `POST /containers/{id}/update`: 0, and what is missing, stay as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerUpdate {
+    /// In bytes.
+    pub memory: u64,
+    /// In thousand-millionths of a processor.
+    pub nano_cpus: u64,
+    /// The number of processes and threads; -1 for no limit.
+    pub pids_limit: Option<i64>,
+    pub restart_policy: RestartPolicy,
+}
+
+/// The reply to `POST /containers/{id}/update`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerUpdated {
+    /// Always `null`.
+    pub warnings: Option<Vec<String>>,
 }
 
 /// The reply to `POST /containers/prune`.

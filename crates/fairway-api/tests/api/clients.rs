@@ -171,8 +171,7 @@ fn a_missing_network_is_no_missing_image() {
 #[test]
 fn unsupported_options_of_create_cause_warnings() {
     let server = RunningServer::start();
-    let body = r#"{"Image":"host","User":"5","HostConfig":{"Binds":["/tmp:/x"],"Memory":67108864,
-        "RestartPolicy":{"Name":"always","MaximumRetryCount":0}}}"#;
+    let body = r#"{"Image":"host","Domainname":"d","HostConfig":{"Binds":["/tmp:/x"],"CpuShares":5}}"#;
     let (_, text) = request(&server, "POST", "/containers/create?name=v1", body);
     let made: Value = serde_json::from_str(&text).unwrap();
     let warnings: Vec<&str> = made["Warnings"].as_array().unwrap().iter().flat_map(Value::as_str).collect();
@@ -180,10 +179,9 @@ fn unsupported_options_of_create_cause_warnings() {
     assert_eq!(
         warnings,
         [
-            ignored("--user", "User"),
+            ignored("--domainname", "Domainname"),
             ignored("--volume", "HostConfig.Binds"),
-            ignored("--memory", "HostConfig.Memory"),
-            ignored("--restart", "HostConfig.RestartPolicy.Name"),
+            ignored("--cpu-shares", "HostConfig.CpuShares"),
         ]
     );
     let body = r#"{"Name":"n","IPAM":{"Options":{"x":"y"}}}"#;
@@ -265,9 +263,67 @@ fn processes_are_those_of_the_program() {
     assert_eq!(request(&server, "GET", "/exec/nosuch/json", "").0, 404);
     assert_eq!(request(&server, "POST", &format!("{at}/resize?h=1&w=2"), "").0, 400);
     assert_eq!(request(&server, "POST", "/containers/kept/exec", r#"{"Cmd":[]}"#).0, 400);
-    let (status, text) = request(&server, "POST", "/containers/kept/exec", r#"{"Cmd":["id"],"User":"5"}"#);
+}
+
+#[test]
+fn options_of_the_command_are_kept_shown_and_updated() {
+    let server = RunningServer::start();
+    let body = r#"{"Image":"host","User":"5:6","Tty":true,"OpenStdin":true,"StdinOnce":true,"StopSignal":"INT",
+        "StopTimeout":3,"HostConfig":{"Memory":67108864,"NanoCpus":500000000,"PidsLimit":-1,"Init":true,
+        "Sysctls":{"net.core.somaxconn":"9"},"GroupAdd":["7"],
+        "RestartPolicy":{"Name":"on-failure","MaximumRetryCount":2}}}"#;
+    let (_, text) = request(&server, "POST", "/containers/create?name=kept", body);
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["Warnings"], serde_json::json!([]));
+    let made = get(&server, "/containers/kept/json");
+    let asked: Value = serde_json::from_str(body).unwrap();
+    for (of, key) in asked.as_object().unwrap().iter().filter(|(key, _)| *key != "HostConfig") {
+        assert_eq!(&made["Config"][of], key, "{of}");
+    }
+    for (of, value) in asked["HostConfig"].as_object().unwrap() {
+        let expected = if of == "PidsLimit" { &Value::Null } else { value };
+        assert_eq!(&made["HostConfig"][of], expected, "{of}");
+    }
+    assert_eq!(request(&server, "POST", "/containers/kept/resize?h=1&w=2", "").0, 409);
+
+    let update = |body: &str| request(&server, "POST", "/containers/kept/update", body);
+    assert_eq!(update(r#"{"Memory":0,"PidsLimit":9,"RestartPolicy":{"Name":"always"}}"#).0, 200);
+    let made = get(&server, "/containers/kept/json");
+    assert_eq!(made["HostConfig"]["PidsLimit"], 9);
+    assert_eq!(made["HostConfig"]["Memory"], 67_108_864);
+    assert_eq!(made["HostConfig"]["RestartPolicy"]["Name"], "always");
+    let (status, text) = update(r#"{"CpuShares":5}"#);
     assert_eq!(status, 501);
-    assert!(text.contains("as user 5"), "{text}");
+    assert!(message(&text).starts_with("cannot update container kept: --cpu-shares (CpuShares)"), "{text}");
+    assert_eq!(update(r#"{"RestartPolicy":{"Name":"sometimes"}}"#).0, 400);
+}
+
+#[test]
+fn a_container_that_will_be_started_again_is_restarting() {
+    let server = RunningServer::start();
+    create(&server, "kept", r#"{"Image":"host","HostConfig":{"RestartPolicy":{"Name":"always"}}}"#);
+    let state = || get(&server, "/containers/kept/json")["State"]["Status"].as_str().unwrap().to_owned();
+    start(&server, "kept", 5);
+    assert_eq!(request(&server, "POST", "/containers/kept/exited", r#"{"Pid":5,"Code":3}"#).0, 204);
+    assert_eq!(
+        (state().as_str(), listed(&server, "filters={\"status\":[\"restarting\"]}").len()),
+        ("restarting", 1)
+    );
+    assert!(
+        get(&server, "/containers/json?all=1")[0]["Status"].as_str().unwrap().starts_with("Restarting (3)")
+    );
+    // A user stops it while it waits.
+    assert_eq!(request(&server, "POST", "/containers/kept/stop", "").0, 304);
+    assert_eq!(state(), "exited");
+    // A signal that ends it is a stop of a user, and another one is not.
+    start(&server, "kept", 6);
+    for (signal, expected) in [("HUP", "restarting"), ("SIGTERM", "exited")] {
+        request(&server, "POST", &format!("/containers/kept/kill?signal={signal}"), "");
+        assert_eq!(request(&server, "POST", "/containers/kept/exited", r#"{"Pid":6,"Code":3}"#).0, 204);
+        assert_eq!(state(), expected, "{signal}");
+        if signal == "HUP" {
+            start(&server, "kept", 6);
+        }
+    }
 }
 
 #[test]

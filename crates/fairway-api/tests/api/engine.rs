@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::thread::JoinHandle;
 
@@ -18,7 +18,7 @@ use fairway_inspect::graph::Picture;
 use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use fairway_model::RefusalKind;
 use fairway_model::Rng;
-use fairway_model::{HostFacts, Namespace, NetworkId, ProcessIdentity, SandboxId, Settings};
+use fairway_model::{HostFacts, Namespace, NetworkId, ProcessIdentity, ResourceLimits, SandboxId, Settings};
 use tokio::sync::oneshot;
 
 use crate::small_world::NOW;
@@ -153,6 +153,18 @@ impl EngineApi for FakeEngine {
             panic!("requested by the test");
         }
         self.signals.lock().unwrap().push(format!("kill {name} {signal}"));
+        Ok(())
+    }
+
+    fn attach(&self, _: SandboxId, _: bool) -> Result<Option<UnixStream>, Failure> {
+        Ok(None)
+    }
+
+    fn resize(&self, _: SandboxId, _: u16, _: u16) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn limit(&self, _: SandboxId, _: ResourceLimits) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -68,6 +68,8 @@ fn sandbox(byte: u8, name: &str, mode: NetworkMode, state: SandboxState) -> Sand
         publications: Vec::new(),
         resolver: false,
         removed_networks: Vec::new(),
+        stopped_by_user: false,
+        restarts: 0,
     }
 }
 

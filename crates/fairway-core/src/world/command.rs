@@ -7,8 +7,8 @@ use ipnet::IpNet;
 
 use fairway_model::{
     EndpointId, EndpointRequest, HostFacts, Lease, MacAddress, Namespace, NetworkId, ParentFacts,
-    ProcessIdentity, PublishRequest, SandboxId, SandboxKind, SandboxOptions, Settings, SubnetRequest,
-    UnpublishRequest, Uplink,
+    ProcessIdentity, PublishRequest, ResourceLimits, RestartPolicy, SandboxId, SandboxKind, SandboxOptions,
+    Settings, SubnetRequest, UnpublishRequest, Uplink,
 };
 
 /// The request to create a network.
@@ -253,6 +253,28 @@ pub enum Command {
         /// The process that ended: the command is refused if the sandbox runs another one by now. None stops
         /// whichever runs.
         process: Option<ProcessIdentity>,
+    },
+    /// Records that a user stops a sandbox: its restart policy does not start it again. A sandbox without such a policy
+    /// is left unchanged.
+    RequestStop {
+        /// The sandbox.
+        sandbox: String,
+    },
+    /// Records how often the restart policy of a sandbox started it.
+    CountRestarts {
+        /// The sandbox.
+        sandbox: String,
+        /// The number, since a user started it.
+        restarts: u32,
+    },
+    /// Changes the restart policy and the limits of a sandbox.
+    UpdateSandbox {
+        /// The sandbox.
+        sandbox: String,
+        /// The restart policy; none leaves it unchanged.
+        restart: Option<RestartPolicy>,
+        /// The limits; one that is none is left unchanged.
+        limits: ResourceLimits,
     },
     /// Takes back a start that could not be carried out.
     CancelStart {

@@ -62,6 +62,8 @@ impl World {
             publications: Vec::new(),
             resolver: false,
             removed_networks: Vec::new(),
+            stopped_by_user: false,
+            restarts: 0,
         }
     }
 

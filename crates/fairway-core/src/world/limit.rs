@@ -49,6 +49,8 @@ pub(super) fn check_options(options: &SandboxOptions) -> Result<(), Refusal> {
         ("DNS options", options.dns_options.len()),
         ("extra hosts", options.extra_hosts.len()),
         ("labels", options.labels.len()),
+        ("sysctls", options.process.sysctls.len()),
+        ("groups", options.process.groups.len()),
     ])
 }
 

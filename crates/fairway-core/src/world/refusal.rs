@@ -187,6 +187,14 @@ pub enum Refusal {
     NoFreePort { range: PortRange, protocol: Protocol },
     #[error("conflicting options: {option} and the {mode} type network mode")]
     ConflictingOptions { option: &'static str, mode: &'static str },
+    #[error("conflicting options: cannot specify both --restart and --rm")]
+    RestartAndRemove,
+    #[error("{}", fairway_model::process::TOO_LITTLE_MEMORY)]
+    TooLittleMemory,
+    #[error(
+        "sysctl {name:?} is not allowed with the {mode} type network mode: the network namespace is not the container's own"
+    )]
+    ForeignSysctl { name: String, mode: &'static str },
     #[error("cannot use address {address} from DHCP server {server} via {parent}: {reason}")]
     LeaseUnfit { server: Ipv4Addr, parent: String, address: Ipv4Addr, reason: String },
     #[error("links are only supported for user-defined networks")]

@@ -2,7 +2,10 @@
 
 use super::host_interface::check_has_host_interface;
 use super::option::{check_can_be_limited, endpoint_options};
-use super::{Change, Context, CreateSandbox, NetworkChoice, RecordKey, Refusal, Undecided, World, limit};
+use super::{
+    Change, Context, CreateSandbox, NetworkChoice, RecordKey, Refusal, Undecided, World, command_options,
+    limit,
+};
 use fairway_model::Owner;
 use fairway_model::Rng;
 use fairway_model::parse;
@@ -42,6 +45,7 @@ fn check_options(options: &SandboxOptions) -> Result<(), Refusal> {
     options.dns_search.iter().try_for_each(|text| parse::dns_search(text).map(drop))?;
     options.dns_options.iter().try_for_each(|text| parse::dns_option(text).map(drop))?;
     LogLimits::parse(&options.log_options)?;
+    command_options::check(options)?;
     options.extra_hosts.iter().try_for_each(|(name, _)| parse::alias(name).map(drop))?;
     Ok(())
 }
@@ -52,6 +56,7 @@ impl World {
         let asked = match &request.network {
             NetworkChoice::Networks(asked) => asked,
             NetworkChoice::Host => {
+                command_options::check_namespace(&request.options, "host")?;
                 let publishes = !request.options.publish.is_empty() || request.options.publish_all;
                 let warning = "Published ports are discarded when using host network mode".to_owned();
                 return Ok(Choice {
@@ -62,6 +67,7 @@ impl World {
             NetworkChoice::None => return Ok(plain(NetworkMode::None)),
             NetworkChoice::Container(target) => {
                 check_shared(&request.options)?;
+                command_options::check_namespace(&request.options, "container")?;
                 let target = self.find_sandbox(target)?;
                 return Ok(plain(match &target.mode {
                     NetworkMode::Private | NetworkMode::None => NetworkMode::Shared(target.id),
@@ -172,6 +178,8 @@ impl World {
             publications: Vec::new(),
             resolver: false,
             removed_networks: Vec::new(),
+            stopped_by_user: false,
+            restarts: 0,
         };
         let mut change = Change { warnings: choice.warnings, ..Change::default() };
         self.touch_sandbox(sandbox, &mut change);
@@ -221,6 +229,8 @@ impl World {
             .iter()
             .filter_map(|endpoint| self.network(endpoint.network))
             .any(|network| network.resolves_names());
+        sandbox.stopped_by_user = false;
+        sandbox.restarts = 0;
         let mut change = Change { warnings, ..Change::default() };
         before.iter().for_each(|endpoint| self.touch_endpoint(endpoint, &mut change));
         self.touch_sandbox(sandbox, &mut change);

@@ -106,7 +106,9 @@ impl SandboxFiles {
         // A file that cannot be removed is retried at the next start.
         let _ = std::fs::remove_dir_all(self.directory(sandbox));
         remove_log(&self.log(sandbox));
-        let _ = std::fs::remove_file(self.log(sandbox).with_extension("exit"));
+        for further in ["exit", "attach"] {
+            let _ = std::fs::remove_file(self.log(sandbox).with_extension(further));
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use thiserror::Error;
 use super::template::{TemplateError, Unshowable};
 use crate::daemon::DaemonError;
 use crate::install::InstallError;
-use fairway_run::{Failure as ProcessFailure, LaunchError, LogError, UnknownCapability};
+use fairway_run::cgroup::LimitError;
+use fairway_run::{Failure as ProcessFailure, LaunchError, LogError, UnknownCapability, UnknownUser};
 
 /// Why a command failed.
 #[derive(Debug, Error)]
@@ -43,6 +44,10 @@ pub(super) enum CommandError {
     Pool(#[from] IpamError),
     #[error(transparent)]
     Capability(#[from] UnknownCapability),
+    #[error(transparent)]
+    User(#[from] UnknownUser),
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     #[error(transparent)]
     Template(#[from] TemplateError),
     #[error(transparent)]
@@ -74,10 +79,6 @@ pub(super) enum CommandError {
     #[error("Error response from daemon: Container {0} is not running: start it first")]
     NotRunning(String),
     #[error(
-        "container {0} has no process: enter its namespace with ip netns exec, or with nsenter --net={1}"
-    )]
-    NoProcess(String, String),
-    #[error(
         "container {name} was {kind}, not run: Fairway cannot start it: attach it again in a namespace that exists"
     )]
     NotStartable { name: String, kind: String },
@@ -85,6 +86,10 @@ pub(super) enum CommandError {
     NotCreated { name: String, kind: String },
     #[error("cannot join network of a non running container: {0}: start it first")]
     TargetNotRunning(String),
+    #[error(
+        "you must provide one or more flags when using this command: --memory, --cpus, --pids-limit or --restart"
+    )]
+    NothingToUpdate,
     #[error("you cannot start and attach multiple containers at once")]
     AttachSeveral,
     #[error("cannot list the processes of container {name}: {source}")]

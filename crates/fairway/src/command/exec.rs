@@ -1,14 +1,15 @@
 //! `fairway exec`.
 
 use clap::Args;
-use fairway_api::Client;
+use fairway_api::types::ContainerInspect;
 use fairway_kernel::process;
 
 use super::error::CommandError;
 use super::process_options::ProcessOptions;
-use super::session::{capabilities, surroundings};
-use fairway_run::{CapabilitySet, Entry, LaunchError, enter};
+use super::session::{Session, capabilities, files, surroundings};
+use fairway_run::{CapabilitySet, Entry, Launch, LaunchError, NetworkNamespace, enter, find_user};
 use std::io::{self, IsTerminal};
+use std::path::Path;
 
 /// What to run, and in which sandbox.
 #[derive(Debug, Args)]
@@ -28,17 +29,17 @@ pub(super) struct ExecOptions {
 
 impl ExecOptions {
     /// Does it; the exit code is that of the command.
-    pub(super) fn run(self, client: &mut Client) -> Result<i32, CommandError> {
+    pub(super) fn run(self, session: &mut Session) -> Result<i32, CommandError> {
         let asked = self.process.environment()?;
         if self.own_terminal {
             take_terminal().map_err(CommandError::Terminal)?;
         }
-        let known = client.container(&self.container)?;
+        let known = session.client.container(&self.container)?;
         if !known.state.running {
             return Err(CommandError::NotRunning(self.container));
         }
         if known.state.pid == 0 {
-            return Err(CommandError::NoProcess(self.container, known.network_settings.sandbox_key));
+            return self.run_in_namespace(session, &known, asked);
         }
         let pid = known.state.pid;
         let target = process::identity(pid).map_err(|error| match error {
@@ -51,6 +52,9 @@ impl ExecOptions {
         let given = known.config.link_env.iter().chain(&known.config.env);
         let variables: Vec<String> = given.cloned().chain(asked).collect();
         let terminal = io::stdin().is_terminal();
+        let user = self.process.user.unwrap_or(known.config.user.clone());
+        let root = format!("/proc/{pid}/root");
+        let user = find_user(Path::new(&root), &user, &known.host_config.group_add)?;
         let directory = [self.process.workdir.unwrap_or_default(), known.config.working_dir.clone()];
         let directory = directory.into_iter().find(|it| !it.is_empty()).unwrap_or_else(|| "/".to_owned());
         let entry = Entry {
@@ -58,11 +62,40 @@ impl ExecOptions {
                 true => CapabilitySet::all(),
                 false => capabilities(&known)?,
             },
-            environment: surroundings(&known.config.hostname, terminal, &variables),
+            environment: surroundings(&known.config.hostname, terminal, user.as_ref(), &variables),
+            identity: user.map(|user| user.identity),
             directory: directory.into(),
             command: self.command,
         };
         enter(target, &entry)?.wait_forwarding_signals().map_err(CommandError::Wait)
+    }
+}
+
+impl ExecOptions {
+    /// Runs the command in a sandbox that is a network namespace and nothing else, with its resolv.conf and hosts file.
+    fn run_in_namespace(
+        self,
+        session: &Session,
+        known: &ContainerInspect,
+        asked: Vec<String>,
+    ) -> Result<i32, CommandError> {
+        let user = self.process.user.unwrap_or_default();
+        let user = find_user(Path::new("/"), &user, &[])?;
+        let terminal = io::stdin().is_terminal();
+        let launch = Launch {
+            network: NetworkNamespace::Join(known.network_settings.sandbox_key.clone().into()),
+            capabilities: CapabilitySet::choose(self.process.privileged, &[], &[])?,
+            privileged: self.process.privileged,
+            environment: surroundings(&known.config.hostname, terminal, user.as_ref(), &asked),
+            identity: user.map(|user| user.identity),
+            hostname: known.config.hostname.clone(),
+            directory: self.process.workdir.unwrap_or_else(|| "/".to_owned()).into(),
+            command: self.command,
+            hidden: session.hidden(known),
+            ..Launch::default()
+        };
+        let running = fairway_run::launch(&launch)?.release(&files(known))?;
+        running.wait_forwarding_signals().map_err(CommandError::Wait)
     }
 }
 

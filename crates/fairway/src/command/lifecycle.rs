@@ -98,7 +98,7 @@ impl RestartOptions {
                 return Err(CommandError::NotStartable { name: name.to_owned(), kind: known.kind });
             }
             self.ending.stop(&mut session.client, name)?;
-            start(session, name)?;
+            start(session, name, 0)?;
             print_line(name)
         })
     }

@@ -166,6 +166,16 @@ impl NetworkCommand {
     }
 }
 
+/// Removes unused networks, and prints their names.
+pub(super) fn prune(client: &mut Client, filters: &Filters) -> Result<(), CommandError> {
+    let mut deleted = client.prune_networks(filters)?.networks_deleted.unwrap_or_default();
+    deleted.sort();
+    match deleted.is_empty() {
+        true => Ok(()),
+        false => print(&format!("Deleted Networks:\n{}\n\n", deleted.join("\n"))),
+    }
+}
+
 /// Reads `--filter`: each `name=value`.
 pub(super) fn filters(texts: &[String]) -> Result<Filters, CommandError> {
     texts.iter().try_fold(Filters::default(), |filters, text| {
@@ -182,23 +192,17 @@ pub(super) fn filters(texts: &[String]) -> Result<Filters, CommandError> {
 impl PruneNetworks {
     fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
         let filters = filters(&self.filter)?;
-        if !self.force && !confirmed()? {
+        let warning = "This will remove all custom networks not used by at least one container.";
+        if !self.force && !confirmed(warning)? {
             return Ok(0);
         }
-        let mut deleted = client.prune_networks(&filters)?.networks_deleted.unwrap_or_default();
-        deleted.sort();
-        if !deleted.is_empty() {
-            print(&format!("Deleted Networks:\n{}\n\n", deleted.join("\n")))?;
-        }
-        Ok(0)
+        prune(client, &filters).map(|()| 0)
     }
 }
 
-fn confirmed() -> Result<bool, CommandError> {
-    print(
-        "WARNING! This will remove all custom networks not used by at least one container.\n\
-         Are you sure you want to continue? [y/N] ",
-    )?;
+/// Asks whether what the warning says may be done.
+pub(super) fn confirmed(warning: &str) -> Result<bool, CommandError> {
+    print(&format!("WARNING! {warning}\nAre you sure you want to continue? [y/N] "))?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(CommandError::Print)?;
     if !io::stdin().is_terminal() {

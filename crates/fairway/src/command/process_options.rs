@@ -18,15 +18,18 @@ pub(super) struct ProcessOptions {
     /// Working directory of the command
     #[arg(short, long, value_name = "DIRECTORY", help_heading = "Process")]
     pub(super) workdir: Option<String>,
+    /// User of the command (USER[:GROUP], by name or number) [default: root]
+    #[arg(short, long, value_name = "USER", help_heading = "Process")]
+    pub(super) user: Option<String>,
     /// Give extended privileges to the command
     #[arg(long, help_heading = "Process")]
     pub(super) privileged: bool,
-    /// Accepted for compatibility with Docker: the command has the caller's input
+    /// Keep STDIN open for clients that attach by Docker's API; in the foreground the command has the caller's input
     #[arg(short, long, help_heading = "Process")]
-    interactive: bool,
-    /// Accepted for compatibility with Docker: the command has the caller's terminal
+    pub(super) interactive: bool,
+    /// Allocate a terminal; in the foreground the command has the caller's terminal
     #[arg(short, long, help_heading = "Process")]
-    tty: bool,
+    pub(super) tty: bool,
 }
 
 impl ProcessOptions {

@@ -3,6 +3,7 @@
 use clap::{ArgAction, Args};
 use fairway_model::{LogLimits, parse};
 
+use super::command_options::CommandOptions;
 use super::error::CommandError;
 use super::options::SandboxOptions;
 use super::print::{print_line, warn};
@@ -27,6 +28,8 @@ pub(super) struct RunOptions {
     sandbox: SandboxOptions,
     #[command(flatten)]
     process: ProcessOptions,
+    #[command(flatten)]
+    command_options: CommandOptions,
     /// Add capabilities, such as NET_ADMIN, or ALL; may be repeated
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',', help_heading = "Process")]
     cap_add: Vec<String>,
@@ -49,7 +52,11 @@ impl RunOptions {
     pub(super) fn run(self, session: &mut Session) -> Result<i32, CommandError> {
         CapabilitySet::choose(self.process.privileged, &self.cap_add, &self.cap_drop)?;
         let mut request = self.sandbox.request()?;
+        self.command_options.add_to(&mut request);
         request.env = self.process.environment()?;
+        request.user = self.process.user.unwrap_or_default();
+        request.tty = self.process.tty;
+        request.open_stdin = self.process.interactive;
         request.working_dir = self.process.workdir.unwrap_or_default();
         request.cmd = self.command;
         request.host_config.auto_remove = self.rm;
@@ -62,7 +69,7 @@ impl RunOptions {
         let created = session.client.create_container(self.name.as_deref().unwrap_or_default(), &request)?;
         created.warnings.iter().flatten().for_each(|text| warn(text));
         let outcome = match self.detach {
-            true => session.detached(&created.id).and_then(|()| print_line(&created.id)).map(|()| 0),
+            true => session.detached(&created.id, 0).and_then(|()| print_line(&created.id)).map(|()| 0),
             false => session.foreground(&created.id),
         };
         if outcome.is_err() && self.rm {

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 
 use fairway_api::Client;
 use fairway_api::types::{AttachNamespace, ContainerInspect};
-use fairway_model::LogLimits;
+use fairway_model::{LogLimits, ResourceLimits};
 use serde::{Deserialize, Serialize};
 
+use super::command_options::limits_of;
 use super::error::CommandError;
 use super::print::warn;
 use crate::daemon::EXEC_ROOT;
 use fairway_run::{
-    CapabilitySet, Ending, Files, Launch, LaunchError, NetworkNamespace, Order, environment, home,
+    CapabilitySet, Ending, Files, Launch, LaunchError, NetworkNamespace, Order, User, cgroup, environment,
+    find_user, home,
 };
 
 /// A connection to a daemon, and where that is.
@@ -54,9 +56,10 @@ impl Session {
     pub(super) fn foreground(&mut self, sandbox: &str) -> Result<i32, CommandError> {
         let known = self.client.container(sandbox)?;
         let terminal = [io::stdin().is_terminal(), io::stdout().is_terminal()].contains(&true);
-        let launch = self.launch(&known, terminal)?;
+        let launch = self.launch(&known, terminal, false)?;
         let launched = fairway_run::launch(&launch)?;
         let pid = launched.identity().pid;
+        let _group = Group::limited(&known, pid)?;
         let given = self.client.attach_namespace(&known.id, &in_process(pid))?;
         let running = match launched.release(&files(&given)) {
             Ok(running) => running,
@@ -74,10 +77,10 @@ impl Session {
         Ok(code)
     }
 
-    /// Starts the process of a sandbox under a supervisor, and returns when it runs.
-    pub(super) fn detached(&mut self, sandbox: &str) -> Result<(), CommandError> {
+    /// Starts the process of a sandbox under a supervisor, once so many clients are attached to its streams, and returns when it runs.
+    pub(super) fn detached(&mut self, sandbox: &str, attachments: usize) -> Result<(), CommandError> {
         let known = self.client.container(sandbox)?;
-        let launch = self.launch(&known, false)?;
+        let launch = self.launch(&known, known.config.tty, true)?;
         let log = log_path(&known)?;
         if let Some(directory) = log.parent() {
             fs::create_dir_all(directory).map_err(|source| CommandError::LogDirectory {
@@ -91,7 +94,9 @@ impl Session {
             name: known.name.trim_start_matches('/').to_owned(),
             launch,
             record,
-            cgroups: fairway_run::cgroup::places(&known.id),
+            cgroups: cgroup::places(&known.id),
+            resources: limits_of(&known.host_config),
+            attachments,
             log,
             limits: LogLimits::parse(&known.host_config.log_config.config)?,
             context: serde_json::to_string(&context).unwrap_or_default(),
@@ -122,7 +127,12 @@ impl Session {
     }
 
     /// How the process of a sandbox is to be started.
-    fn launch(&mut self, known: &ContainerInspect, terminal: bool) -> Result<Launch, CommandError> {
+    fn launch(
+        &mut self,
+        known: &ContainerInspect,
+        terminal: bool,
+        detached: bool,
+    ) -> Result<Launch, CommandError> {
         let mode = known.host_config.network_mode.as_str();
         let mut hostname = known.config.hostname.clone();
         let network = match mode.strip_prefix("container:") {
@@ -152,11 +162,18 @@ impl Session {
             directory => directory,
         };
         let variables: Vec<String> = known.config.link_env.iter().chain(&known.config.env).cloned().collect();
+        let user = find_user(Path::new("/"), &known.config.user, &known.host_config.group_add)?;
         Ok(Launch {
             network,
             capabilities: capabilities(known)?,
             privileged: known.host_config.privileged,
-            environment: surroundings(&hostname, terminal, &variables),
+            environment: surroundings(&hostname, terminal, user.as_ref(), &variables),
+            identity: user.map(|user| user.identity),
+            init: known.host_config.init.unwrap_or_default(),
+            sysctls: known.host_config.sysctls.clone().into_iter().collect(),
+            terminal: detached && known.config.tty,
+            input: detached && known.config.open_stdin,
+            input_once: known.config.stdin_once,
             hostname,
             directory: directory.into(),
             command: known.config.cmd.clone(),
@@ -166,7 +183,7 @@ impl Session {
 
     /// What no sandbox may see: the daemon's socket, and the directory with the relay's and with all
     /// sandboxes' files, in which a socket stays hidden also when a new daemon makes it anew.
-    fn hidden(&self, known: &ContainerInspect) -> Vec<PathBuf> {
+    pub(super) fn hidden(&self, known: &ContainerInspect) -> Vec<PathBuf> {
         let named = Path::new(self.host.strip_prefix("unix://").unwrap_or_default());
         let socket = fs::canonicalize(named).unwrap_or_else(|_| named.to_owned());
         // The default socket is a link to one in that directory.
@@ -190,6 +207,28 @@ impl Session {
     }
 }
 
+/// The control groups of a process in the foreground, removed when this is dropped.
+struct Group(Vec<PathBuf>);
+
+impl Group {
+    /// Moves a process that waits into groups of its own, if its sandbox has limits.
+    fn limited(known: &ContainerInspect, pid: u32) -> Result<Self, CommandError> {
+        let limits = limits_of(&known.host_config);
+        if limits == ResourceLimits::default() {
+            return Ok(Self(Vec::new()));
+        }
+        let group = Self(cgroup::enter(cgroup::places(&known.id), pid));
+        cgroup::limit(&group.0, &limits)?;
+        Ok(group)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|place| cgroup::remove(place));
+    }
+}
+
 /// What a sandbox's processes may do.
 pub(super) fn capabilities(known: &ContainerInspect) -> Result<CapabilitySet, CommandError> {
     let host = &known.host_config;
@@ -198,9 +237,16 @@ pub(super) fn capabilities(known: &ContainerInspect) -> Result<CapabilitySet, Co
 
 /// The environment of a command that this user starts.
 #[expect(clippy::disallowed_methods, reason = "TERM describes the terminal of the caller")]
-pub(super) fn surroundings(hostname: &str, terminal: bool, asked: &[String]) -> Vec<(String, String)> {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let home = home(&passwd, rustix::process::geteuid().as_raw());
+pub(super) fn surroundings(
+    hostname: &str,
+    terminal: bool,
+    user: Option<&User>,
+    asked: &[String],
+) -> Vec<(String, String)> {
+    let home = user.map(|user| user.home.clone()).unwrap_or_else(|| {
+        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        home(&passwd, rustix::process::geteuid().as_raw())
+    });
     let kind = terminal.then(|| std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned()));
     environment(hostname, &home, kind.as_deref(), asked)
 }
@@ -222,7 +268,7 @@ fn in_process(pid: u32) -> AttachNamespace {
     AttachNamespace { pid, path: String::new() }
 }
 
-fn files(given: &ContainerInspect) -> Files {
+pub(super) fn files(given: &ContainerInspect) -> Files {
     let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
     Files {
         resolv_conf: path(&given.resolv_conf_path),

@@ -15,6 +15,9 @@ pub(super) struct StartOptions {
     /// Accepted for compatibility with Docker: in the foreground the command has the caller's input
     #[arg(short, long)]
     interactive: bool,
+    /// How many clients of the daemon attach before the command begins
+    #[arg(long, hide = true, default_value_t = 0)]
+    attachments: usize,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
@@ -23,7 +26,9 @@ pub(super) struct StartOptions {
 impl StartOptions {
     pub(super) fn run(self, session: &mut Session) -> Result<i32, CommandError> {
         if !self.attach {
-            return each(&self.containers, |name| start(session, name).and_then(|()| print_line(name)));
+            return each(&self.containers, |name| {
+                start(session, name, self.attachments).and_then(|()| print_line(name))
+            });
         }
         match self.containers.as_slice() {
             [name] => {
@@ -35,10 +40,10 @@ impl StartOptions {
     }
 }
 
-/// Starts a sandbox in the background; one that runs is left alone, as in Docker.
-pub(super) fn start(session: &mut Session, name: &str) -> Result<(), CommandError> {
+/// Starts a sandbox in the background, when so many clients are attached; one that runs is left alone, as in Docker.
+pub(super) fn start(session: &mut Session, name: &str, attachments: usize) -> Result<(), CommandError> {
     match startable(session, name)? {
-        true => session.detached(name),
+        true => session.detached(name, attachments),
         false => Ok(()),
     }
 }

@@ -1,11 +1,12 @@
 //! `fairway version` and `fairway info`.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use fairway_api::types::{Info, Version};
 use fairway_api::{API_VERSION, Client};
 use serde::Serialize;
 
 use super::error::CommandError;
+use super::network;
 use super::print::{print, print_line, warn};
 use super::template::{Template, Value};
 
@@ -23,6 +24,40 @@ pub(super) struct InfoOptions {
     /// Format output: 'json' or a Go template such as '{{.ServerVersion}}'
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
+}
+
+/// What is done with all of a kind.
+#[derive(Debug, Subcommand)]
+pub(super) enum SystemCommand {
+    /// Remove sandboxes that do not run, and networks that no sandbox uses
+    Prune(PruneAll),
+}
+
+/// How to remove what is not used.
+#[derive(Debug, Args)]
+pub(super) struct PruneAll {
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+    /// Filter: label=KEY[=VALUE], label!=..., until=TIME; may be repeated
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<String>,
+}
+
+impl SystemCommand {
+    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
+        let Self::Prune(PruneAll { force, filter }) = self;
+        let filters = network::filters(filter)?;
+        let warning = "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n";
+        if !force && !network::confirmed(warning)? {
+            return Ok(0);
+        }
+        let deleted = client.prune_containers(&filters)?.containers_deleted.unwrap_or_default();
+        if !deleted.is_empty() {
+            print(&format!("Deleted Containers:\n{}\n\n", deleted.join("\n")))?;
+        }
+        network::prune(client, &filters).map(|()| 0)
+    }
 }
 
 /// The two ends.

@@ -1,6 +1,7 @@
 //! The adapter between the API and the engine.
 
 use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
 use std::path;
 use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,13 +21,15 @@ use fairway_inspect::graph::Picture;
 use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use fairway_kernel::{namespace, pid_namespace, process};
 use fairway_model::RefusalKind;
-use fairway_model::{NetworkId, NetworkMode, SandboxId, SandboxKind, Settings};
+use fairway_model::{NetworkId, NetworkMode, ResourceLimits, SandboxId, SandboxKind, Settings};
+use fairway_run::cgroup;
 use rustix::process::Signal;
 
 use super::about::about;
 use super::on_demand::EndRequest;
 use super::plugin::{Plugin, PluginEngine};
 use super::reload::{Reload, ReloadError};
+use super::signal::signal;
 use super::usage::usage;
 
 /// Implements the API's interface on an engine.
@@ -64,6 +67,11 @@ impl EngineAdapter {
     }
 
     fn carry_out(&self, command: Command) -> Result<Applied, Failure> {
+        if let Command::CreateSandbox(create) = &command
+            && !create.options.process.stop_signal.is_empty()
+        {
+            signal(&create.options.process.stop_signal)?;
+        }
         let publishes = matches!(&command, Command::CreateSandbox(create) | Command::Attach { create, .. }
             if !create.options.publish.is_empty());
         let publishes = publishes || matches!(&command, Command::Publish { .. });
@@ -113,30 +121,6 @@ fn in_the_way<'a>(
 ) -> Vec<String> {
     let meant = firewall_conflicts.into_iter().filter(|conflict| is_meant(conflict));
     meant.map(|conflict| format!("another firewall drops packets: {conflict}")).collect()
-}
-
-/// A signal by name, with or without `SIG`, or by number.
-fn signal(text: &str) -> Result<Signal, Failure> {
-    let upper = text.to_ascii_uppercase();
-    let number = match upper.strip_prefix("SIG").unwrap_or(&upper) {
-        "HUP" => Some(Signal::HUP),
-        "INT" => Some(Signal::INT),
-        "QUIT" => Some(Signal::QUIT),
-        "ABRT" => Some(Signal::ABORT),
-        "KILL" => Some(Signal::KILL),
-        "USR1" => Some(Signal::USR1),
-        "USR2" => Some(Signal::USR2),
-        "PIPE" => Some(Signal::PIPE),
-        "ALRM" => Some(Signal::ALARM),
-        "TERM" => Some(Signal::TERM),
-        "CHLD" => Some(Signal::CHILD),
-        "CONT" => Some(Signal::CONT),
-        "STOP" => Some(Signal::STOP),
-        "TSTP" => Some(Signal::TSTP),
-        "WINCH" => Some(Signal::WINCH),
-        other => other.parse().ok().and_then(Signal::from_named_raw),
-    };
-    number.ok_or_else(|| Failure::invalid(format!("invalid signal: {text}")))
 }
 
 /// What users should know of the settings in force.
@@ -329,6 +313,28 @@ impl EngineApi for EngineAdapter {
     fn kill(&self, sandbox: &str, name: &str) -> Result<(), Failure> {
         self.check_may_stop(sandbox)?;
         self.engine.kill(sandbox, signal(name)?).map_err(failure)
+    }
+
+    fn attach(&self, sandbox: SandboxId, with_input: bool) -> Result<Option<UnixStream>, Failure> {
+        fairway_run::attach(&self.engine.log(sandbox), with_input).map_err(|error| {
+            Failure::new(FailureKind::Internal, format!("cannot attach to container {sandbox}: {error}"))
+        })
+    }
+
+    fn resize(&self, sandbox: SandboxId, rows: u16, columns: u16) -> Result<(), Failure> {
+        let reason = match fairway_run::resize(&self.engine.log(sandbox), rows, columns) {
+            Ok(true) => return Ok(()),
+            Ok(false) => "it has that of fairway run".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let message = format!("cannot resize the terminal of container {sandbox}: {reason}");
+        Err(Failure::new(RefusalKind::Conflict, message))
+    }
+
+    fn limit(&self, sandbox: SandboxId, limits: ResourceLimits) -> Result<(), Failure> {
+        let places = cgroup::places(&sandbox.to_string());
+        cgroup::limit(&places, &limits)
+            .map_err(|error| Failure::new(FailureKind::Internal, error.to_string()))
     }
 
     fn on_exit(&self, sandbox: SandboxId, listener: Weak<ExitListener>) {

@@ -95,6 +95,131 @@ fn run_containers() {
 }
 
 #[test]
+fn containers_have_streams_users_and_limits() {
+    stage::run(&["docker", "ip", "nft", "script"], |_| {
+        set_up();
+        for client in CLIENTS.into_iter().filter(|client| Path::new(client).exists()) {
+            sh(&format!("mount --bind {client} $(command -v docker)"));
+            streams();
+            users_and_namespaces();
+            limits();
+        }
+        end();
+    });
+}
+
+/// What a command prints at a terminal of 33 rows and 99 columns, of which the first shell is `input`.
+fn at_terminal(input: &str, command: &str) -> String {
+    sh(&format!("({input}) | script -qec \"stty rows 33 cols 99; {command}\" /dev/null"))
+}
+
+fn streams() {
+    assert_eq!(sh("echo data | docker run --rm -i host cat"), "data");
+    assert_eq!(sh("head -c 9000000 /dev/zero | docker run --rm -i host wc -c"), "9000000");
+    let both = sh("echo x | docker run --rm -i host sh -c 'cat; echo err >&2; exit 7' 2>/run/err || echo $?");
+    assert_eq!((both.as_str(), sh("cat /run/err").as_str()), ("x\n7", "err"));
+    let shown = at_terminal("sleep 2", "docker run --rm -it host sh -c 'tty; sleep 0.5; stty size'");
+    assert!(shown.contains("/dev/pts/") && shown.contains("33 99"), "{shown}");
+
+    // A shell that one client leaves, and another one ends.
+    docker("run -dit --name shell host sh");
+    let keys = r"sleep 1; printf 'echo fir''st\n'; sleep 1; printf '\020\021'; sleep 1";
+    let shown = at_terminal(keys, "docker attach shell || true");
+    assert!(shown.contains("first"), "{shown}");
+    assert_eq!(docker("inspect -f '{{.State.Running}} {{.Config.Tty}}' shell"), "true true");
+    at_terminal(r"sleep 1; printf 'exit 5\n'; sleep 1", "docker attach shell || true");
+    assert_eq!(docker("wait shell"), "5");
+    assert!(docker("logs shell").contains("first"));
+    docker("rm shell");
+}
+
+fn users_and_namespaces() {
+    let user =
+        "run --rm -u www-data --group-add 4 host sh -c 'id -un; id -G; echo $HOME; echo hi >/dev/stdout'";
+    assert_eq!(docker(user), "www-data\n33 4\n/var/www\nhi");
+    assert_eq!(
+        docker("run --rm -u 1234:77 host sh -c 'id -u; id -g; grep CapEff /proc/self/status'"),
+        "1234\n77\nCapEff:\t0000000000000000"
+    );
+    let unknown = sh("docker run --rm -u stranger host true 2>&1 || true");
+    assert!(
+        unknown.contains("unable to find user stranger: no matching entries in passwd file"),
+        "{unknown}"
+    );
+    docker(
+        "run -d --name idle --init --sysctl net.core.somaxconn=77 --stop-signal USR1 host sh -c 'trap \"exit 7\" USR1; while :; do sleep 0.1; done'",
+    );
+    assert_eq!(docker("exec idle cat /proc/1/comm /proc/sys/net/core/somaxconn"), "fairway-init\n77");
+    assert_eq!(docker("exec -u www-data idle id -un"), "www-data");
+    assert_eq!(docker("stop idle"), "idle");
+    assert_eq!(docker("wait idle"), "7");
+    docker("rm idle");
+    let refused = sh("docker run --rm --sysctl kernel.shm_rmid_forced=1 host true 2>&1 || true");
+    assert!(refused.contains("only sysctls of network namespaces"), "{refused}");
+}
+
+fn limits() {
+    docker("run -d --name small -m 64m --cpus 0.5 --pids-limit 50 host sleep 1000");
+    let id = docker("inspect -f '{{.Id}}' small");
+    let limit = |files: &str| {
+        let of = |file| format!("find /sys/fs/cgroup -path '*fairway/{id}/{file}' -exec cat {{}} +");
+        files.split(' ').map(|file| sh(&of(file))).collect::<Vec<_>>().concat()
+    };
+    assert_eq!(limit("memory.max memory.limit_in_bytes"), "67108864");
+    assert!(["50000", "50000 100000"].contains(&limit("cpu.max cpu.cfs_quota_us").as_str()));
+    assert_eq!(limit("pids.max").lines().next_back().unwrap(), "50");
+    docker("update --memory 128m --pids-limit 60 --restart always small");
+    assert_eq!(limit("memory.max memory.limit_in_bytes"), "134217728");
+    assert_eq!(
+        docker("inspect -f '{{.HostConfig.Memory}} {{.HostConfig.RestartPolicy.Name}}' small"),
+        "134217728 always"
+    );
+    let refused = sh("docker update --cpu-shares 5 small 2>&1 || true");
+    assert!(refused.contains("--cpu-shares (CpuShares) is not supported"), "{refused}");
+    docker("rm -f small");
+    let refused = sh("docker run --rm -m 1m host true 2>&1 || true");
+    assert!(refused.contains("Minimum memory limit allowed is 6MB"), "{refused}");
+}
+
+#[test]
+fn containers_are_restarted_by_their_policies() {
+    stage::run(&["docker", "ip", "nft"], |_| {
+        set_up();
+        let state =
+            |name: &str| docker(&format!("inspect -f '{{{{.RestartCount}}}} {{{{.State.Status}}}}' {name}"));
+        docker("run -d --restart on-failure:2 --name flaky host sh -c 'echo x >>/run/count; exit 3'");
+        wait_for("the last restart", || state("flaky") == "2 exited");
+        assert_eq!(sh("grep -c x /run/count"), "3");
+        docker("run -d --restart unless-stopped --name web -p 8080:80 host busybox httpd -f -p 80 -h /etc");
+        docker("run -d --restart always --name stopped host sleep 1000");
+        docker("run -d --restart unless-stopped --name ended host sleep 1000");
+        docker("stop -t 0 stopped ended");
+        let answers =
+            || succeeds("ip netns exec lan timeout 3 wget -qO- -t 1 http://10.10.50.1:8080/os-release");
+        let first = docker("inspect -f '{{.State.Pid}}' web");
+        sh(&format!("kill -9 {first}"));
+        wait_for("the server again", answers);
+        assert_eq!(state("web"), "1 running");
+
+        // The host is off: all processes end at once.
+        sh(
+            "pkill -9 -f '[d]aemon --data-root'; pkill -9 -f '[f]airway-supervisor'; pkill -9 -f 'busybox http[d]'",
+        );
+        sh(&format!("{PROGRAM} daemon --data-root /run/data >>/run/daemon.log 2>&1 &"));
+        wait_for("the server after the boot", answers);
+        wait_for("a policy of always", || state("stopped") == "1 running");
+        assert_eq!((state("ended"), state("flaky")), ("0 exited".to_owned(), "2 exited".to_owned()));
+        // What a user stops or removes stays so.
+        docker("stop -t 0 stopped");
+        sh("sleep 1");
+        assert_eq!(state("stopped"), "1 exited");
+        docker("rm -f web stopped ended flaky");
+        sh("sleep 1");
+        end();
+    });
+}
+
+#[test]
 fn compose_brings_services_up_and_down() {
     stage::run(&["docker", "docker-compose", "ip", "nft"], |_| {
         set_up();

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use crate::world::limit::{check_endpoint, check_network, check_options, check_ports, check_ranges};
 use crate::world::{CreateNetwork, Refusal};
-use fairway_model::{EndpointRequest, PortRange, Protocol, PublishRequest, SandboxOptions, SubnetRequest};
+use fairway_model::{
+    EndpointRequest, PortRange, ProcessOptions, Protocol, PublishRequest, SandboxOptions, SubnetRequest,
+};
 
 const ENTRIES: usize = 10_000;
 const PORTS: usize = 131_070;
@@ -34,7 +36,10 @@ fn lists_of_sandboxes_have_limits() {
     let none = SandboxOptions::default;
     let server = IpAddr::from([10, 0, 0, 1]);
     type Options = fn(usize, IpAddr) -> SandboxOptions;
-    let lists: [(&str, Options); 5] = [
+    fn process(process: ProcessOptions) -> SandboxOptions {
+        SandboxOptions { process, ..Default::default() }
+    }
+    let lists: [(&str, Options); 7] = [
         ("DNS servers", |count, server| SandboxOptions { dns: vec![server; count], ..Default::default() }),
         ("DNS search domains", |count, _| SandboxOptions { dns_search: names(count), ..Default::default() }),
         ("DNS options", |count, _| SandboxOptions { dns_options: names(count), ..Default::default() }),
@@ -43,6 +48,8 @@ fn lists_of_sandboxes_have_limits() {
             ..Default::default()
         }),
         ("labels", |count, _| SandboxOptions { labels: pairs(count), ..Default::default() }),
+        ("sysctls", |count, _| process(ProcessOptions { sysctls: pairs(count), ..Default::default() })),
+        ("groups", |count, _| process(ProcessOptions { groups: names(count), ..Default::default() })),
     ];
     assert_eq!(refused(check_options(&none())), "");
     for (what, options) in lists {

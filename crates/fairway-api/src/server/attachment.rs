@@ -1,0 +1,191 @@
+//! Clients at the streams of a container that has an input or a terminal.
+//!
+//! Its supervisor serves them. A client of Docker attaches before it starts the container: the start waits until those
+//! that were there before it are connected, so that they get all of its output.
+
+mod detach_keys;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fairway_model::{RefusalKind, Sandbox, SandboxId};
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+use super::Server;
+use super::call::Call;
+use super::framing::Framing;
+use super::hijack::{self, PIECE, QUEUE, Upgrade};
+use super::process::{check_running, find};
+use super::reply::Reply;
+use crate::engine_api::{EngineApi, Failure};
+use detach_keys::DetachKeys;
+
+/// How often a client that waits for a start looks whether the supervisor is there.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// How many clients wait for the start of each container.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Waiting(Arc<Mutex<BTreeMap<SandboxId, usize>>>);
+
+/// A client that waits, until this is dropped.
+#[derive(Debug)]
+struct Waiter {
+    waiting: Waiting,
+    id: SandboxId,
+}
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SandboxId, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, id: SandboxId) -> Waiter {
+        *self.lock().entry(id).or_default() += 1;
+        Waiter { waiting: self.clone(), id }
+    }
+
+    /// How many wait for a container.
+    pub(super) fn count(&self, id: SandboxId) -> usize {
+        self.lock().get(&id).copied().unwrap_or_default()
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut waiting = self.waiting.lock();
+        if let Some(count) = waiting.get_mut(&self.id) {
+            *count -= 1;
+            if *count == 0 {
+                waiting.remove(&self.id);
+            }
+        }
+    }
+}
+
+/// Whether clients attach to the streams of a container instead of reading its log.
+pub(super) fn has_streams(sandbox: &Sandbox) -> bool {
+    sandbox.options.tty || sandbox.options.process.open_stdin
+}
+
+impl Server {
+    /// Connects a client to the streams of a container, now or when it starts; none if the container runs and has no
+    /// supervisor, as one in the foreground of `fairway run`.
+    pub(super) async fn attach_streams(
+        &self,
+        sandbox: &Sandbox,
+        call: &Call,
+        upgrade: &mut Option<Upgrade>,
+    ) -> Result<Option<Reply>, Failure> {
+        let (id, with_input) = (sandbox.id, call.flag("stdin"));
+        let engine = Arc::clone(&self.engine);
+        let waiter = (!sandbox.running()).then(|| self.waiting.add(id));
+        let connected = match waiter {
+            None => match connect(&engine, id, with_input).await? {
+                Some(stream) => Some(stream),
+                None => return Ok(None),
+            },
+            Some(_) => None,
+        };
+        let (send, output) = mpsc::channel(QUEUE);
+        let (input, received) = mpsc::channel(QUEUE);
+        let keys =
+            if sandbox.options.tty { Some(DetachKeys::parse(call.parameter("detachKeys"))?) } else { None };
+        tokio::spawn(async move {
+            let stream = match connected {
+                Some(stream) => Some(stream),
+                None => tokio::select! {
+                    found = started(&engine, id, with_input) => found,
+                    () = send.closed() => None,
+                },
+            };
+            drop(waiter);
+            if let Some(stream) = stream {
+                exchange(stream, send, received, keys).await;
+            }
+        });
+        let input = with_input.then_some(input);
+        Ok(Some(hijack::reply(upgrade.take(), Framing::of(sandbox), output, input)))
+    }
+
+    /// Sets the size of a container's terminal.
+    pub(super) async fn resize(&self, id: String, call: Call) -> Result<Reply, Failure> {
+        let sandbox = self.call(move |engine| find(engine, &id)).await?;
+        check_running(&sandbox)?;
+        if !sandbox.options.tty {
+            let reason = format!("cannot resize the terminal of container {}: it has none", sandbox.name);
+            return Err(Failure::new(RefusalKind::Conflict, reason));
+        }
+        let size = |name| call.number::<u16>(name).map(Option::unwrap_or_default);
+        let (rows, columns) = (size("h")?, size("w")?);
+        self.call(move |engine| engine.resize(sandbox.id, rows, columns)).await?;
+        Ok(Reply::empty(StatusCode::OK))
+    }
+}
+
+async fn connect(
+    engine: &Arc<dyn EngineApi>,
+    id: SandboxId,
+    with_input: bool,
+) -> Result<Option<UnixStream>, Failure> {
+    let engine = Arc::clone(engine);
+    let Some(stream) = super::blocking(move || engine.attach(id, with_input)).await? else { return Ok(None) };
+    let unusable =
+        |error: std::io::Error| Failure::invalid(format!("cannot use the container's streams: {error}"));
+    stream.set_nonblocking(true).map_err(unusable)?;
+    UnixStream::from_std(stream).map(Some).map_err(unusable)
+}
+
+/// The streams of a container, as soon as it is started; none if that fails.
+async fn started(engine: &Arc<dyn EngineApi>, id: SandboxId, with_input: bool) -> Option<UnixStream> {
+    loop {
+        match connect(engine, id, with_input).await {
+            Ok(None) => tokio::time::sleep(GLANCE).await,
+            Ok(Some(stream)) => return Some(stream),
+            Err(error) => {
+                tracing::warn!(%id, %error, "failed to connect a client to a container");
+                return None;
+            }
+        }
+    }
+}
+
+/// Passes on output, and input until the client ends it or types the keys that detach it, while the container runs and
+/// the client is there.
+async fn exchange(
+    stream: UnixStream,
+    send: mpsc::Sender<Bytes>,
+    mut received: mpsc::Receiver<Bytes>,
+    mut keys: Option<DetachKeys>,
+) {
+    let (mut from, mut to) = stream.into_split();
+    let output = async {
+        let mut piece = vec![0; PIECE];
+        while let Ok(read @ 1..) = from.read(&mut piece).await {
+            if send.send(Bytes::copy_from_slice(piece.get(..read).unwrap_or_default())).await.is_err() {
+                return;
+            }
+        }
+    };
+    let input = async {
+        while let Some(piece) = received.recv().await {
+            let (typed, detached) =
+                keys.as_mut().map_or_else(|| (piece.to_vec(), false), |it| it.pass(&piece));
+            if detached || to.write_all(&typed).await.is_err() {
+                return;
+            }
+        }
+        // The input of the container ends; its output may go on.
+        let _ = to.shutdown().await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = output => {}
+        () = input => {}
+        () = send.closed() => {}
+    }
+}

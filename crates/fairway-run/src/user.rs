@@ -1,0 +1,140 @@
+//! As which user a command runs: `--user` and `--group-add`, by the passwd(5) and group(5) files of its root.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+use serde::{Deserialize, Serialize};
+
+/// A user with its groups, by number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The user.
+    pub user: u32,
+    /// Its group.
+    pub group: u32,
+    /// Its further groups.
+    pub groups: Vec<u32>,
+}
+
+/// A user of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The numbers.
+    pub identity: Identity,
+    /// The home directory.
+    pub home: String,
+}
+
+/// A name that is in no file, in Docker's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unable to find {what} {name}: no matching entries in {file} file")]
+pub struct UnknownUser {
+    what: &'static str,
+    name: String,
+    file: &'static str,
+}
+
+/// The user that `USER[:GROUP]` means below a root directory, where empty means root, with further groups; none if neither
+/// is given.
+///
+/// # Errors
+/// [`UnknownUser`]: a name that is in no file.
+pub fn find_user(root: &Path, user: &str, groups: &[String]) -> Result<Option<User>, UnknownUser> {
+    if user.is_empty() && groups.is_empty() {
+        return Ok(None);
+    }
+    // Without the files there are numbers.
+    let read = |file: &str| fs::read_to_string(root.join(file)).unwrap_or_default();
+    resolve(user, groups, &read("etc/passwd"), &read("etc/group")).map(Some)
+}
+
+fn resolve(user: &str, further: &[String], passwd: &str, group: &str) -> Result<User, UnknownUser> {
+    let (name, own_group) = user.split_once(':').map_or((user, ""), |(name, group)| (name, group));
+    let name = if name.is_empty() { "0" } else { name };
+    let entry = passwd.lines().map(fields).find(|entry| is(entry, name));
+    let field = |number: usize| entry.as_ref().and_then(|entry| entry.get(number).copied());
+    let unknown = || UnknownUser { what: "user", name: name.to_owned(), file: "passwd" };
+    let number = field(2).unwrap_or(name).parse().map_err(|_| unknown())?;
+    let find_group = |name: &str| {
+        let entry = group.lines().map(fields).find(|entry| is(entry, name));
+        let number = entry.and_then(|entry| entry.get(2)?.parse().ok()).or_else(|| name.parse().ok());
+        number.ok_or_else(|| UnknownUser { what: "group", name: name.to_owned(), file: "group" })
+    };
+    let (own, mut groups) = match own_group {
+        "" => {
+            let listed = |entry: &Vec<&str>| {
+                let members = entry.get(3).copied().unwrap_or_default();
+                field(0).is_some_and(|name| members.split(',').any(|member| member == name))
+            };
+            let of_user = group.lines().map(fields).filter(listed);
+            let numbers = of_user.filter_map(|entry| entry.get(2)?.parse().ok()).collect::<Vec<u32>>();
+            (field(3).and_then(|text| text.parse().ok()).unwrap_or_default(), numbers)
+        }
+        name => (find_group(name)?, Vec::new()),
+    };
+    for name in further {
+        groups.push(find_group(name)?);
+    }
+    let home = field(5).filter(|home| !home.is_empty()).unwrap_or("/").to_owned();
+    Ok(User { identity: Identity { user: number, group: own, groups }, home })
+}
+
+fn fields(line: &str) -> Vec<&str> {
+    line.split(':').collect()
+}
+
+/// Whether an entry of either file has this name or number.
+fn is(entry: &[&str], name: &str) -> bool {
+    entry.first() == Some(&name) || (entry.get(2) == Some(&name) && name.parse::<u32>().is_ok())
+}
+
+/// Makes the calling thread one of a user, which has no capabilities then unless it is root.
+///
+/// # Errors
+/// As setuid(2).
+pub(super) fn become_user(identity: &Identity) -> rustix::io::Result<()> {
+    let groups: Vec<Gid> = identity.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+    set_thread_groups(&groups)?;
+    set_thread_gid(Gid::from_raw(identity.group))?;
+    set_thread_uid(Uid::from_raw(identity.user))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34:web:/srv/www:/bin/false\nbare:x:9:8:::\n";
+    const GROUP: &str = "root:x:0:\nweb:x:34:\nlogs:x:4:web,root\nextra:x:40:web\n";
+
+    fn found(user: &str, further: &[&str]) -> Result<(u32, u32, Vec<u32>, String), String> {
+        let further: Vec<String> = further.iter().map(|it| (*it).to_owned()).collect();
+        let User { identity: it, home } =
+            resolve(user, &further, PASSWD, GROUP).map_err(|error| error.to_string())?;
+        Ok((it.user, it.group, it.groups, home))
+    }
+
+    #[test]
+    fn users_are_found_as_docker_finds_them() {
+        assert_eq!(found("web", &[]), Ok((33, 34, vec![4, 40], "/srv/www".to_owned())));
+        assert_eq!(found("33", &[]), found("web", &[]));
+        assert_eq!(found("web:logs", &[]), Ok((33, 4, Vec::new(), "/srv/www".to_owned())));
+        assert_eq!(found("web:77", &["extra", "88"]), Ok((33, 77, vec![40, 88], "/srv/www".to_owned())));
+        assert_eq!(found("1000", &[]), Ok((1000, 0, Vec::new(), "/".to_owned())));
+        assert_eq!(found("9", &[]), Ok((9, 8, Vec::new(), "/".to_owned())));
+        assert_eq!(found("", &["logs"]), Ok((0, 0, vec![4, 4], "/root".to_owned())));
+        assert_eq!(found(":web", &[]), Ok((0, 34, Vec::new(), "/root".to_owned())));
+    }
+
+    #[test]
+    fn names_in_no_file_are_refused() {
+        let error = "unable to find user who: no matching entries in passwd file".to_owned();
+        assert_eq!(found("who", &[]), Err(error));
+        let error = "unable to find group who: no matching entries in group file";
+        assert_eq!(found("web:who", &[]), Err(error.to_owned()));
+        assert_eq!(found("web", &["who"]), Err(error.to_owned()));
+        assert!(found("-1", &[]).is_err());
+    }
+}
