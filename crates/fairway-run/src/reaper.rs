@@ -13,8 +13,9 @@ use super::running::{SI_KERNEL, Signals};
 /// Starts the command, calls `started`, and ends this process with the exit code of the command; returns only if the
 /// command does not start.
 pub(super) fn run_command(mut command: Command, started: impl FnOnce()) -> io::Result<Infallible> {
-    let signals = Signals::hold()?;
     let child = command.spawn()?;
+    // Not before: the command would inherit that they are held.
+    let signals = Signals::hold()?;
     started();
     let child = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
     std::process::exit(reap_until(child, &signals).unwrap_or(255))

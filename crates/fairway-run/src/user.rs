@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 use serde::{Deserialize, Serialize};
@@ -96,7 +97,11 @@ fn is(entry: &[&str], name: &str) -> bool {
 /// As setuid(2).
 pub(super) fn become_user(identity: &Identity) -> rustix::io::Result<()> {
     let groups: Vec<Gid> = identity.groups.iter().map(|group| Gid::from_raw(*group)).collect();
-    set_thread_groups(&groups)?;
+    match set_thread_groups(&groups) {
+        // In a user namespace of one user there are no further groups to give up (user_namespaces(7)).
+        Err(Errno::PERM) if groups.is_empty() => {}
+        set => set?,
+    }
     set_thread_gid(Gid::from_raw(identity.group))?;
     set_thread_uid(Uid::from_raw(identity.user))
 }

@@ -1,12 +1,14 @@
 //! Commands under a supervisor: their log, their end, and what they outlive.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fairway_kernel::process::{Process, identity};
-use fairway_model::LogLimits;
-use fairway_run::{Ending, Files, Launch, LogOptions, Order, detach, print_log};
+use fairway_model::{LogLimits, ResourceLimits};
+use fairway_run::{Ending, Files, Launch, LogOptions, Order, attach, detach, print_log, resize};
 use rustix::process::Signal;
 
 use rustix::mount::{MountFlags, mount};
@@ -28,6 +30,9 @@ pub const CASES: &[Case] = &[
         a_supervisor_that_is_asked_to_end_stops_its_command,
     ),
     ("it_leaves_the_control_group_of_its_starter", it_leaves_the_control_group_of_its_starter),
+    ("clients_get_all_output_and_give_the_input", clients_get_all_output_and_give_the_input),
+    ("a_terminal_outlives_its_clients", a_terminal_outlives_its_clients),
+    ("what_cannot_be_limited_does_not_start", what_cannot_be_limited_does_not_start),
 ];
 
 fn order(launch: Launch) -> Order {
@@ -35,6 +40,8 @@ fn order(launch: Launch) -> Order {
         name: "box".to_owned(),
         launch,
         cgroups: Vec::new(),
+        resources: Default::default(),
+        attachments: 0,
         log: place("log"),
         limits: LogLimits::default(),
         record: place("record"),
@@ -201,4 +208,78 @@ fn it_leaves_the_control_group_of_its_starter() {
     fs::write(place("leave"), "").unwrap();
     ended_with("0");
     until("its control group is gone", || !group.0.join("fairway").exists());
+}
+
+/// Attaches as soon as the supervisor of the case's command listens.
+fn attached() -> UnixStream {
+    let mut stream = None;
+    until("the supervisor listens", || {
+        stream = attach(&place("log"), true).unwrap();
+        stream.is_some()
+    });
+    stream.unwrap()
+}
+
+/// What the command writes that has the input of a client, to its end.
+fn conversation(mut stream: UnixStream, input: &str) -> String {
+    stream.write_all(input.as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut output = Vec::new();
+    stream.read_to_end(&mut output).unwrap();
+    String::from_utf8(output).unwrap()
+}
+
+/// The output in frames of the standard output, each shorter than 256 bytes.
+fn unframed(output: &str) -> String {
+    let mut rest = output;
+    let mut text = String::new();
+    while let Some(after) = rest.strip_prefix("\u{1}\0\0\0\0\0\0") {
+        let (piece, others) = after[1..].split_at(usize::from(after.as_bytes()[0]));
+        text.push_str(piece);
+        rest = others;
+    }
+    assert_eq!(rest, "");
+    text
+}
+
+fn clients_get_all_output_and_give_the_input() {
+    let launch = Launch {
+        input: true,
+        input_once: true,
+        ..shell("echo first; while read line; do echo got $line; done")
+    };
+    let order = Order { attachments: 1, ..order(launch) };
+    let client = std::thread::spawn(|| conversation(attached(), "a\nb\n"));
+    detach(&order).unwrap().release(&Files::default()).unwrap();
+    assert_eq!(unframed(&client.join().unwrap()), "first\ngot a\ngot b\n");
+    until("the end is reported", || place("reported").exists());
+    assert_eq!(logged(&LogOptions::default()).0, "first\ngot a\ngot b\n");
+    assert!(attach(&place("log"), true).unwrap().is_none());
+}
+
+fn a_terminal_outlives_its_clients() {
+    let script = "read a; echo one $a; read b; echo two $b; exit 4";
+    let launch = Launch { terminal: true, input: true, ..shell(script) };
+    detach(&order(launch)).unwrap().release(&Files::default()).unwrap();
+    // What is typed is shown, and the one client takes nothing from the other.
+    let mut first = attached();
+    first.write_all(b"x\n").unwrap();
+    let mut shown = [0; 64];
+    let mut length = 0;
+    until("the answer", || {
+        length += first.read(&mut shown[length..]).unwrap();
+        shown[..length].ends_with(b"one x\r\n")
+    });
+    drop(first);
+    assert!(resize(&place("log"), 33, 99).unwrap());
+    assert!(conversation(attached(), "y\n").ends_with("two y\r\n"));
+    until("the end is reported", || fs::read_to_string(place("reported")).is_ok_and(|code| code == "4"));
+}
+
+fn what_cannot_be_limited_does_not_start() {
+    let resources = ResourceLimits { pids: Some(9), ..ResourceLimits::default() };
+    // In no control group of its own.
+    let refused = detach(&Order { resources, ..order(shell("")) }).unwrap_err();
+    assert_eq!(refused.exit_code(), 125);
+    assert!(refused.to_string().contains("the cgroup controller pids is not available"), "{refused}");
 }

@@ -34,6 +34,7 @@ fn leave(running: Running) {
 fn entry(script: &str) -> Entry {
     Entry {
         capabilities: CapabilitySet::docker_default(),
+        identity: None,
         environment: environment("web", "/root", None, &["MODE=inner".to_owned()]),
         directory: "/etc".into(),
         command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use fairway_kernel::process::{Process, identity};
 use fairway_model::ProcessIdentity;
-use fairway_run::{Files, NetworkNamespace, launch};
+use fairway_run::{Files, Identity, Launch, NetworkNamespace, launch};
 use rustix::process::Signal;
 
-use super::workspace::{code, command, file, place, printed, probe, shell, until};
+use super::workspace::{WORK, code, command, file, place, printed, probe, shell, until};
 use super::{Case, PROBE, this_program};
 
 pub const CASES: &[Case] = &[
@@ -26,6 +26,12 @@ pub const CASES: &[Case] = &[
     ("networks_are_new_joined_or_the_callers", networks_are_new_joined_or_the_callers),
     ("open_files_are_not_left_to_the_command", open_files_are_not_left_to_the_command),
     ("an_interrupt_key_arrives_once", an_interrupt_key_arrives_once),
+    ("an_init_passes_signals_on_and_reaps", an_init_passes_signals_on_and_reaps),
+    (
+        "a_user_has_no_rights_and_the_groups_that_are_asked",
+        a_user_has_no_rights_and_the_groups_that_are_asked,
+    ),
+    ("sysctls_are_set_before_the_command", sysctls_are_set_before_the_command),
 ];
 
 fn the_exit_code_is_the_commands() {
@@ -176,4 +182,49 @@ fn pseudoterminal() -> (OwnedFd, OwnedFd) {
     let other = ioctl_tiocgptpeer(&terminal, flags).unwrap();
     assert!(rustix::termios::isatty(&other));
     (terminal, other)
+}
+
+fn an_init_passes_signals_on_and_reaps() {
+    // Orphans, whose end only the init can take notice of, and a signal from outside.
+    let script = format!(
+        "(sh -c 'exit 0' & sh -c 'exit 0' &); trap 'exit 6' USR1; : > {WORK}/ready; \
+         while [ -n \"$(grep -l 'State:.Z' /proc/[0-9]*/status)\" ]; do :; done; : > {WORK}/reaped; while :; do :; done"
+    );
+    let launched = launch(&Launch { init: true, ..shell(&script) }).unwrap();
+    let running = launched.release(&Files::default()).unwrap();
+    until("all are reaped", || place("reaped").exists());
+    let pid = rustix::process::Pid::from_raw(running.identity().pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, Signal::USR1).unwrap();
+    assert_eq!(running.wait_forwarding_signals().unwrap(), 6);
+    let missing = Launch { init: true, ..command(&["no-such-program"]) };
+    assert_eq!(code(&missing), 127);
+}
+
+fn a_user_has_no_rights_and_the_groups_that_are_asked() {
+    let rights = "while read name value; do case $name in CapEff:|Uid:|Groups:) echo $name $value;; esac; done < /proc/self/status";
+    // The only user that a user namespace of one user has.
+    let identity = Identity { user: 0, group: 0, groups: Vec::new() };
+    let root = printed(&Launch { identity: Some(identity), ..shell(rights) });
+    assert!(root.contains("Uid: 0 0 0 0") && !root.contains("CapEff: 0000000000000000"), "{root}");
+    let identity = Identity { user: 1234, group: 77, groups: vec![5, 6] };
+    let launched = Launch { identity: Some(identity), ..shell(&format!("exec 2>&1; {rights}")) };
+    // As root alone.
+    if fs::read_to_string("/proc/self/uid_map").unwrap().trim().ends_with("4294967295") {
+        fs::remove_file(place("printed")).unwrap();
+        let user = printed(&launched);
+        assert_eq!(
+            user.lines().map(str::trim).collect::<Vec<_>>(),
+            ["Uid: 1234 1234 1234 1234", "Groups: 5 6", "CapEff: 0000000000000000"]
+        );
+    } else {
+        assert_eq!(code(&launched), 125);
+    }
+}
+
+fn sysctls_are_set_before_the_command() {
+    let sysctls = vec![("net.ipv4.ip_default_ttl".to_owned(), "17".to_owned())];
+    let launched = Launch { sysctls, ..shell("cat /proc/sys/net/ipv4/ip_default_ttl") };
+    assert_eq!(printed(&launched), "17");
+    let unknown = Launch { sysctls: vec![("net.ipv4.nothing".to_owned(), "1".to_owned())], ..shell("") };
+    assert_eq!(code(&unknown), 125);
 }

@@ -175,6 +175,7 @@ fn files_stay_whatever_the_host_does_to_its_own() {
         let command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         let entry = Entry {
             capabilities: CapabilitySet::docker_default(),
+            identity: None,
             environment: environment("web", "/root", None, &[]),
             directory: "/".into(),
             command,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use fairway_kernel::system;
-use fairway_run::{CapabilitySet, Files, Launch, NetworkNamespace, environment, launch};
+use fairway_run::{CapabilitySet, Files, Launch, environment, launch};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::UnshareFlags;
 
@@ -52,14 +52,12 @@ pub fn probe(arguments: &[&str]) -> Launch {
 /// What starts a command.
 pub fn command(words: &[&str]) -> Launch {
     Launch {
-        network: NetworkNamespace::New,
         hostname: "web".to_owned(),
         capabilities: CapabilitySet::docker_default(),
-        privileged: false,
         environment: environment("web", "/root", None, &[]),
         directory: "/".into(),
         command: words.iter().map(|word| (*word).to_owned()).collect(),
-        hidden: Vec::new(),
+        ..Launch::default()
     }
 }
 
