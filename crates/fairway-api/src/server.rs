@@ -14,6 +14,7 @@ mod fairway;
 mod framing;
 mod hijack;
 mod join;
+mod known;
 mod network;
 mod process;
 mod reply;
@@ -373,7 +374,7 @@ fn perform(engine: &dyn EngineApi, task: Task, call: &Call) -> Result<Reply, Fai
         Task::ContainersPrune => container::prune(engine, call),
         Task::ContainerUpdate(id) => container::update(engine, &id, call),
         Task::ContainerRename(id) => container::rename(engine, id, call),
-        Task::ContainerKill(id) => container::kill(engine, &id, call),
+        Task::ContainerKill(id) => stop::kill(engine, &id, call),
         Task::ContainerExited(id) => fairway::exited(engine, &id, call),
         Task::AttachNamespace(id) => fairway::attach_namespace(engine, &id, call),
         Task::Publish(id) => fairway::publish(engine, &id, call),

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::AsFd;
 
 use fairway_kernel::system::{self, inherit};
@@ -179,9 +179,4 @@ pub(super) fn confine(capabilities: CapabilitySet, identity: Option<&Identity>) 
         inheritable: rustix::thread::CapabilitySet::empty(),
     };
     set_capabilities(None, sets).map_err(|errno| refused("set the capabilities", errno))
-}
-
-/// Whether any of the standard streams is a terminal.
-pub(super) fn at_terminal() -> bool {
-    io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
 }

@@ -1,6 +1,6 @@
 //! A command that runs: passing signals on to it, and learning how it ended.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdout};
 
@@ -11,8 +11,6 @@ use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitStatus, getpgrp, getpid, kill_process, waitid,
 };
-
-use super::init::at_terminal;
 
 /// What is passed on: all that can be held, but for those that say what this program did itself
 /// (a fault, a broken pipe, urgent data) and SIGCHLD, which says that the command changed.
@@ -227,4 +225,9 @@ fn pass(sent: rustix::io::Result<()>) -> io::Result<()> {
         Err(Errno::SRCH) | Ok(()) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Whether any of the standard streams is a terminal.
+fn at_terminal() -> bool {
+    io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
 }

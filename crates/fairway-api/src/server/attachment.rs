@@ -20,7 +20,7 @@ use super::Server;
 use super::call::Call;
 use super::framing::Framing;
 use super::hijack::{self, PIECE, QUEUE, Upgrade};
-use super::process::{check_running, find};
+use super::known::{check_running, find};
 use super::reply::Reply;
 use crate::engine_api::{EngineApi, Failure};
 use detach_keys::DetachKeys;

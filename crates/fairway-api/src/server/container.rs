@@ -1,7 +1,6 @@
 //! Requests to `/containers`: list, inspect, create, stop, wait, remove.
 
 use std::sync::Weak;
-use std::time::Duration;
 
 use fairway_core::world::{Command, Refusal};
 use fairway_model::RefusalKind;
@@ -11,7 +10,7 @@ use hyper::body::Bytes;
 
 use super::call::Call;
 use super::reply::Reply;
-use super::{absent, look, network, stop};
+use super::{absent, look, network};
 use crate::engine_api::{EngineApi, ExitListener, Failure, FailureKind};
 use crate::types::{
     ContainerCreate, ContainerUpdate, ContainerUpdated, ContainersDeleted, Created, WaitReply,
@@ -135,36 +134,6 @@ pub(super) fn remove(engine: &dyn EngineApi, id: String, forced: bool) -> Result
         result => drop(result?),
     }
     Ok(Reply::empty(StatusCode::NO_CONTENT))
-}
-
-/// How long a process has to end, of Docker's seconds, where less than 0 is for ever.
-pub(super) fn stop_timeout(seconds: i64) -> Duration {
-    u64::try_from(seconds).map_or(Duration::MAX, Duration::from_secs)
-}
-
-/// The parameters of a stop: the timeout and the signal, if given.
-pub(super) fn stop_parameters(call: &Call) -> Result<(Option<Duration>, Option<String>), Failure> {
-    let timeout = call.number("t")?.map(stop_timeout);
-    Ok((timeout, Some(call.parameter("signal")).filter(|signal| !signal.is_empty()).map(str::to_owned)))
-}
-
-pub(super) fn kill(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Reply, Failure> {
-    let signal = match call.parameter("signal") {
-        "" => "SIGKILL",
-        signal => signal,
-    };
-    if ends(engine, id, signal)? {
-        stop::request_stop(engine, id)?;
-    }
-    engine.kill(id, signal)?;
-    Ok(Reply::empty(StatusCode::NO_CONTENT))
-}
-
-/// Whether a user who sends a signal wants the container to end: the restart policy does not start it again.
-fn ends(engine: &dyn EngineApi, id: &str, signal: &str) -> Result<bool, Failure> {
-    let plain = |signal: &str| signal.trim_start_matches("SIG").to_owned();
-    let own = look(engine, |world| Ok(world.find_sandbox(id)?.options.process.stop_signal.clone()))?;
-    Ok(["KILL", "9", "TERM", "15"].contains(&&*plain(signal)) || plain(signal) == plain(&own))
 }
 
 /// Whether a wait is for the next exit, also of a sandbox that does not run now.

@@ -17,9 +17,10 @@ use super::attachment::has_streams;
 use super::call::Call;
 use super::framing::Framing;
 use super::hijack::{self, QUEUE, Upgrade};
+use super::known::{check_running, find};
 use super::reply::Reply;
-use super::{Server, absent, look};
-use crate::engine_api::{EngineApi, Failure, FailureKind};
+use super::{Server, absent};
+use crate::engine_api::{Failure, FailureKind};
 use crate::types::Top;
 
 /// What the program's errors begin with.
@@ -206,21 +207,6 @@ fn columns(line: &str) -> Vec<String> {
 /// Nanoseconds since 1970 as seconds with a fraction.
 fn seconds(nanoseconds: i64) -> String {
     format!("{}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000)
-}
-
-pub(super) fn find(engine: &dyn EngineApi, id: &str) -> Result<Sandbox, Failure> {
-    look(engine, |world| Ok(world.find_sandbox(id)?.clone()))
-}
-
-/// Refuses a container that does not run.
-pub(super) fn check_running(sandbox: &Sandbox) -> Result<(), Failure> {
-    match sandbox.running() {
-        true => Ok(()),
-        false => Err(Failure::new(
-            fairway_model::RefusalKind::Conflict,
-            format!("container {} is not running", sandbox.name),
-        )),
-    }
 }
 
 /// Refuses to run the command of an image that there is not, which an earlier version took: it would run on the host's

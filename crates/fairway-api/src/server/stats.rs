@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Server;
 use super::call::Call;
-use super::process::find;
+use super::known::find;
 use super::reply::Reply;
 use crate::encode::rfc3339;
 use crate::engine_api::{Failure, InterfaceUsage, Usage};

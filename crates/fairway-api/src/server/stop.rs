@@ -9,7 +9,7 @@ use fairway_model::{RestartPolicy, Sandbox, SandboxId};
 use hyper::StatusCode;
 
 use super::call::Call;
-use super::process::find;
+use super::known::find;
 use super::reply::Reply;
 use super::{Server, blocking, container, exit_listener, turn};
 use crate::engine_api::{EngineApi, Failure, Stopping};
@@ -22,14 +22,13 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(4);
 impl Server {
     /// Stops a container, if it runs.
     pub(super) async fn stop(self, id: String, call: Call) -> Result<Reply, Failure> {
-        let (timeout, signal) = container::stop_parameters(&call)?;
+        let (timeout, signal) = stop_parameters(&call)?;
         let sandbox = self.command(move |engine| asked_to_stop(engine, &id)).await?;
         if !sandbox.running() {
             return Ok(Reply::empty(StatusCode::NOT_MODIFIED));
         }
         let process = sandbox.options.process;
-        let timeout =
-            timeout.or_else(|| process.stop_timeout.map(container::stop_timeout)).unwrap_or(TIMEOUT);
+        let timeout = timeout.or_else(|| process.stop_timeout.map(stop_timeout)).unwrap_or(TIMEOUT);
         let signal = signal.or(Some(process.stop_signal).filter(|signal| !signal.is_empty()));
         self.end(sandbox.id, signal, timeout).await?;
         Ok(Reply::empty(StatusCode::NO_CONTENT))
@@ -88,4 +87,35 @@ pub(super) fn request_stop(engine: &dyn EngineApi, id: &str) -> Result<(), Failu
         return Ok(());
     }
     engine.execute(Command::RequestStop { sandbox: sandbox.id.to_string() }).map(drop)
+}
+
+/// How long a process has to end, of Docker's seconds, where less than 0 is for ever.
+fn stop_timeout(seconds: i64) -> Duration {
+    u64::try_from(seconds).map_or(Duration::MAX, Duration::from_secs)
+}
+
+/// The parameters of a stop: the timeout and the signal, if given.
+fn stop_parameters(call: &Call) -> Result<(Option<Duration>, Option<String>), Failure> {
+    let timeout = call.number("t")?.map(stop_timeout);
+    Ok((timeout, Some(call.parameter("signal")).filter(|signal| !signal.is_empty()).map(str::to_owned)))
+}
+
+/// Sends a signal to a container.
+pub(super) fn kill(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Reply, Failure> {
+    let signal = match call.parameter("signal") {
+        "" => "SIGKILL",
+        signal => signal,
+    };
+    if ends(engine, id, signal)? {
+        request_stop(engine, id)?;
+    }
+    engine.kill(id, signal)?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// Whether a user who sends a signal wants the container to end: the restart policy does not start it again.
+fn ends(engine: &dyn EngineApi, id: &str, signal: &str) -> Result<bool, Failure> {
+    let plain = |signal: &str| signal.trim_start_matches("SIG").to_owned();
+    let own = find(engine, id)?.options.process.stop_signal;
+    Ok(["KILL", "9", "TERM", "15"].contains(&&*plain(signal)) || plain(signal) == plain(&own))
 }

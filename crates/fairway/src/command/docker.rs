@@ -1,11 +1,7 @@
 //! What Docker's command line has and Fairway's has not, with what to do instead.
 
 /// Flags of `docker run`, `create` and `exec`, and what to do instead.
-const FLAGS: [(&[&str], &str); 17] = [
-    (
-        &["--restart"],
-        "Fairway restarts no commands: run it in the foreground, in a systemd unit with Restart=always",
-    ),
+const FLAGS: [(&[&str], &str); 14] = [
     (
         &[
             "--blkio-weight",
@@ -19,7 +15,6 @@ const FLAGS: [(&[&str], &str); 17] = [
             "--cpu-rt-period",
             "--cpu-rt-runtime",
             "--cpu-shares",
-            "--cpus",
             "--cpuset-cpus",
             "--cpuset-mems",
             "--device-read-bps",
@@ -27,17 +22,14 @@ const FLAGS: [(&[&str], &str); 17] = [
             "--device-write-bps",
             "--device-write-iops",
             "--kernel-memory",
-            "--memory",
             "--memory-reservation",
             "--memory-swap",
             "--memory-swappiness",
             "--oom-kill-disable",
             "--oom-score-adj",
-            "--pids-limit",
             "-c",
-            "-m",
         ],
-        "Fairway limits no resources: run it in the foreground under systemd-run --scope -p MemoryMax=512M -p CPUQuota=50%",
+        "Fairway limits memory, processors and processes: -m 512m --cpus 1.5 --pids-limit 100; for more, run it in the foreground under systemd-run --scope",
     ),
     (&["--ulimit"], "the command inherits the caller's limits: ulimit -n 1024; fairway run ..."),
     (
@@ -53,10 +45,7 @@ const FLAGS: [(&[&str], &str); 17] = [
         ],
         "a sandbox sees the files of this host: give the command their paths",
     ),
-    (
-        &["--group-add", "--user", "--userns", "-u"],
-        "the command runs as root of this host: let it change the user: -- runuser -u USER -- COMMAND",
-    ),
+    (&["--userns"], "users are those of this host: choose one with --user"),
     (&["--entrypoint"], "Fairway has no images: name the command itself"),
     (
         &["--disable-content-trust", "--platform", "--pull", "--quiet", "-q"],
@@ -74,14 +63,6 @@ const FLAGS: [(&[&str], &str); 17] = [
         ],
         "Fairway checks the health of no command: look with fairway exec",
     ),
-    (
-        &["--stop-signal", "--stop-timeout"],
-        "give it when you stop it: fairway stop --signal SIGNAL --time SECONDS",
-    ),
-    (
-        &["--sysctl"],
-        "settings of an interface belong to a network: --network name=NETWORK,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.NAME=VALUE",
-    ),
     (&["--log-driver"], "logs are kept as by json-file: limit them with --log-opt max-size=10m"),
     (&["--cidfile"], "fairway run -d prints the id: fairway run -d ... > FILE"),
     (&["--label-file"], "give each label with --label"),
@@ -95,13 +76,13 @@ const FLAGS: [(&[&str], &str); 17] = [
         "a sandbox sees the devices of this host: narrow its rights with --cap-drop, or widen them with --privileged",
     ),
     (
-        &["--annotation", "--init", "--ipc", "--isolation", "--pid", "--runtime", "--shm-size", "--uts"],
+        &["--annotation", "--ipc", "--isolation", "--pid", "--runtime", "--shm-size", "--uts"],
         "each sandbox has its own pid, IPC and UTS namespaces and no runtime: leave it out",
     ),
 ];
 
 /// Commands of Docker's, and what to do instead.
-const COMMANDS: [(&[&str], &str); 8] = [
+const COMMANDS: [(&[&str], &str); 7] = [
     (&["stats"], "packets and bytes are shown by fairway network stats, processes by fairway top"),
     (
         &[
@@ -120,7 +101,6 @@ const COMMANDS: [(&[&str], &str); 8] = [
         "stop and continue its process: fairway kill -s STOP CONTAINER, fairway kill -s CONT CONTAINER",
     ),
     (&["container"], "leave the word out: fairway run, fairway ps, fairway rm"),
-    (&["system"], "leave the word out: fairway info, fairway events"),
     (
         &["compose", "config", "node", "plugin", "secret", "service", "stack", "swarm"],
         "Fairway runs one command at a time on one host: put the commands into a script",
