@@ -108,6 +108,8 @@ pub struct SandboxFiles {
     pub hostname: String,
     /// The log of its detached process.
     pub log: String,
+    /// The directory that is its root; empty for the host's root.
+    pub root: String,
 }
 
 /// The daemon and the host, for `/version` and `/info`.
@@ -211,6 +213,9 @@ pub trait EngineApi: Send + Sync + 'static {
     /// # Errors
     /// The sandbox, its process or the signal does not exist.
     fn kill(&self, sandbox: &str, signal: &str) -> Result<(), Failure>;
+
+    /// The names of the images: `host`, and those of directories.
+    fn images(&self) -> Vec<String>;
 
     /// The streams of a sandbox that has an input or a terminal: output as Docker frames it, and input if that is asked
     /// for. None if its process has no supervisor, or none yet.

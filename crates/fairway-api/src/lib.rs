@@ -13,7 +13,7 @@ pub mod decode;
 pub mod encode;
 mod engine_api;
 pub mod filter;
-mod image;
+pub mod image;
 pub mod json;
 #[cfg(feature = "schema")]
 pub mod openapi;

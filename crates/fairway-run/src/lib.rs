@@ -37,6 +37,7 @@ mod log;
 mod mounts;
 mod program;
 mod reaper;
+mod root;
 mod running;
 mod streams;
 mod supervisor;
@@ -79,6 +80,8 @@ pub struct Launch {
     pub hostname: String,
     /// What it may do: see [`CapabilitySet::choose`].
     pub capabilities: CapabilitySet,
+    /// The directory that is its root; none means the host's.
+    pub root: Option<PathBuf>,
     /// As which user; none means as the caller.
     pub identity: Option<Identity>,
     /// Whether the first process is this program, which reaps orphans.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_remount};
 
+use super::root::HostRoot;
 use super::{Failure, Files, Launch, NetworkNamespace, etc};
 
 /// The paths that Docker masks, since they show or change the whole host.
@@ -33,12 +34,25 @@ const INERT: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(Moun
 /// `f_type` of a cgroup2 file system, `linux/magic.h`.
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
 
+/// What a process sees of files before it has its own.
+#[derive(Debug)]
+pub(super) struct View {
+    /// Whether `/etc` is an overlay, see [`etc`].
+    overlaid: bool,
+    /// The host's root, if the process has another one.
+    host: Option<HostRoot>,
+}
+
 /// Makes the calling process's new mount namespace its own. What the kernel refuses of it (in a
-/// user namespace inside a container, that may be fresh `/proc` and `/sys`) is added to `notes`. Returns whether `/etc`
-/// is an overlay, see [`etc`].
-pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<bool, Failure> {
+/// user namespace inside a container, that may be fresh `/proc` and `/sys`) is added to `notes`.
+pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<View, Failure> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(|errno| Failure::step("make the mounts private", io::Error::from(errno)))?;
+    let enter = |root: &PathBuf| {
+        let entered = HostRoot::leave_for(root);
+        entered.map_err(|error| Failure::step(format!("make {} the root directory", root.display()), error))
+    };
+    let host = launch.root.as_ref().map(enter).transpose()?;
     let mut note = |what: &str, result: rustix::io::Result<()>| match result {
         Ok(()) => true,
         Err(errno) => {
@@ -92,17 +106,25 @@ pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<b
             }
             outcome.is_ok()
         };
-    Ok(overlaid)
+    Ok(View { overlaid, host })
 }
 
 /// Mounts the sandbox's files and then hides what it must not see, which may be where those files come from.
 pub(super) fn personal_files(
     files: &Files,
-    overlaid: bool,
+    view: View,
     hidden: &[PathBuf],
     notes: &mut Vec<String>,
 ) -> Result<(), Failure> {
-    etc::mount_files(files, overlaid, notes).map_err(|(step, error)| Failure::step(step, error))?;
+    let of_host = |path: &PathBuf| view.host.as_ref().map_or_else(|| path.clone(), |host| host.path(path));
+    let files = Files {
+        resolv_conf: files.resolv_conf.as_ref().map(of_host),
+        hosts: files.hosts.as_ref().map(of_host),
+        hostname: files.hostname.as_ref().map(of_host),
+    };
+    etc::mount_files(&files, view.overlaid, notes).map_err(|(step, error)| Failure::step(step, error))?;
+    // Another root has none of them.
+    let hidden = if view.host.is_some() { &[] } else { hidden };
     for path in hidden {
         mask(path)
             .map_err(|errno| Failure::step(format!("hide {}", path.display()), io::Error::from(errno)))?;

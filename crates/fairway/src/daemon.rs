@@ -9,6 +9,7 @@ mod endpoint;
 mod engine_adapter;
 mod file;
 mod ignored;
+mod images;
 mod listen;
 pub mod on_demand;
 mod plugin;

@@ -54,6 +54,7 @@ pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) 
         hostname_path: files.hostname,
         hosts_path: files.hosts,
         log_path: files.log,
+        root_directory: files.root,
         name: format!("/{}", sandbox.name),
         image: image_id(&options.image),
         driver: "host".to_owned(),

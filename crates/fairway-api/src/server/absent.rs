@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::reply::Reply;
 use crate::engine_api::{EngineApi, Failure, FailureKind};
-use crate::image::{HOST_IMAGE, HOST_IMAGE_ID, is_host_image};
+use crate::image::{HOST_IMAGE, find_image, image_id};
 
 /// What Docker has and Fairway has not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,17 +33,6 @@ pub(super) enum Absent {
     Swarm,
     /// A build, a copy, or another thing of a container's files.
     Unsupported(&'static str),
-}
-
-/// Refuses an image that there is not, as Docker does; none is named by `fairway run`.
-pub(super) fn check_image(name: &str) -> Result<(), Failure> {
-    match name.is_empty() || is_host_image(name) {
-        true => Ok(()),
-        false => Err(Failure::new(
-            RefusalKind::NotFound,
-            format!("No such image: {name}: Fairway has none but {HOST_IMAGE}, the host's root file system"),
-        )),
-    }
 }
 
 impl Absent {
@@ -88,12 +77,17 @@ impl Absent {
             |kind: &str, name: &str| Failure::new(RefusalKind::NotFound, format!("No such {kind}: {name}"));
         let unsupported = |text: String| Err(Failure::new(FailureKind::Unsupported, text));
         match self {
-            Self::Images => Reply::json(&[image(engine)]),
-            Self::Image(name) if is_host_image(name) => Reply::json(&image_details(engine)),
-            Self::Image(name) => Err(check_image(name).err().unwrap_or_else(|| missing("image", name))),
-            Self::History(name) => check_image(name).and_then(|()| Reply::json(&json!([]))),
+            Self::Images => {
+                let now = engine.now() / 1_000_000_000;
+                Reply::json(&engine.images().iter().map(|name| image(name, now)).collect::<Vec<_>>())
+            }
+            Self::Image(name) => Reply::json(&image_details(
+                &find_image(&engine.images(), name)?,
+                &engine.about().architecture,
+            )),
+            Self::History(name) => find_image(&engine.images(), name).and_then(|_| Reply::json(&json!([]))),
             Self::ImageWork(what) => unsupported(format!(
-                "cannot {what}: Fairway has no images but {HOST_IMAGE}, the host's root file system"
+                "cannot {what}: an image of Fairway is {HOST_IMAGE}, the host's root file system, or a directory below DATA_ROOT/images"
             )),
             Self::List("") => Reply::json(&json!([])),
             Self::List(key) => Reply::json(&json!({*key: [], "Warnings": Value::Null})),
@@ -111,22 +105,27 @@ impl Absent {
     }
 }
 
-/// The image in a list.
-fn image(engine: &dyn EngineApi) -> Value {
+/// The name with a tag.
+fn tagged(name: &str) -> String {
+    if name.contains(':') { name.to_owned() } else { format!("{name}:latest") }
+}
+
+/// An image in a list.
+fn image(name: &str, now: i64) -> Value {
     json!({
-        "Id": HOST_IMAGE_ID, "ParentId": "", "RepoTags": [format!("{HOST_IMAGE}:latest")], "RepoDigests": [],
-        "Created": engine.now() / 1_000_000_000, "Size": 0, "SharedSize": -1, "VirtualSize": 0,
+        "Id": image_id(name), "ParentId": "", "RepoTags": [tagged(name)], "RepoDigests": [],
+        "Created": now, "Size": 0, "SharedSize": -1, "VirtualSize": 0,
         "Labels": BTreeMap::<String, String>::new(), "Containers": -1,
     })
 }
 
 /// The image with all its keys.
-fn image_details(engine: &dyn EngineApi) -> Value {
-    let about = engine.about();
+fn image_details(name: &str, architecture: &str) -> Value {
+    let comment = if name == HOST_IMAGE { "the host's root file system" } else { "a directory" };
     json!({
-        "Id": HOST_IMAGE_ID, "RepoTags": [format!("{HOST_IMAGE}:latest")], "RepoDigests": [], "Parent": "",
-        "Comment": "the host's root file system", "Created": "0001-01-01T00:00:00Z", "DockerVersion": "",
-        "Author": "", "Architecture": super::system::go_architecture(&about.architecture), "Os": "linux",
+        "Id": image_id(name), "RepoTags": [tagged(name)], "RepoDigests": [], "Parent": "",
+        "Comment": comment, "Created": "0001-01-01T00:00:00Z", "DockerVersion": "",
+        "Author": "", "Architecture": super::system::go_architecture(architecture), "Os": "linux",
         "Size": 0, "VirtualSize": 0, "GraphDriver": {"Name": "host", "Data": Value::Null},
         "RootFS": {"Type": "layers", "Layers": []}, "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
         "Config": {

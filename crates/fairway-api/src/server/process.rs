@@ -13,14 +13,15 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command as Process};
 use tokio::sync::mpsc;
 
+use super::Server;
 use super::attachment::has_streams;
 use super::call::Call;
 use super::framing::Framing;
 use super::hijack::{self, QUEUE, Upgrade};
 use super::known::{check_running, find};
 use super::reply::Reply;
-use super::{Server, absent};
 use crate::engine_api::{Failure, FailureKind};
+use crate::image::find_image;
 use crate::types::Top;
 
 /// What the program's errors begin with.
@@ -52,7 +53,7 @@ impl Server {
             return Ok(Reply::empty(StatusCode::NOT_MODIFIED));
         }
         let id = sandbox.id.to_string();
-        let started = match check_image(&sandbox) {
+        let started = match self.check_image(&sandbox) {
             Ok(()) => {
                 let attachments = format!("--attachments={}", self.waiting.count(sandbox.id));
                 self.execute(&["start", &attachments, &id]).await.map(drop)
@@ -71,10 +72,15 @@ impl Server {
         Ok(Reply::empty(StatusCode::NO_CONTENT))
     }
 
+    /// Refuses to run the command of an image that is gone.
+    fn check_image(&self, sandbox: &Sandbox) -> Result<(), Failure> {
+        find_image(&self.engine.images(), &sandbox.options.image).map(drop)
+    }
+
     /// Stops a container, if it runs, and starts it.
     pub(super) async fn restart(self, id: String, call: Call) -> Result<Reply, Failure> {
         let sandbox = self.call(move |engine| find(engine, &id)).await?;
-        check_image(&sandbox)?;
+        self.check_image(&sandbox)?;
         let timeout: Option<i64> = call.number("t")?;
         let timeout = timeout.map(|seconds| format!("--timeout={seconds}"));
         let signal = Some(call.parameter("signal")).filter(|signal| !signal.is_empty());
@@ -138,7 +144,7 @@ impl Server {
     ) -> Result<Reply, Failure> {
         let sandbox = self.call(move |engine| find(engine, &id)).await?;
         if !sandbox.running() {
-            check_image(&sandbox)?;
+            self.check_image(&sandbox)?;
         }
         let mut upgrade = upgrade;
         if has_streams(&sandbox)
@@ -207,12 +213,6 @@ fn columns(line: &str) -> Vec<String> {
 /// Nanoseconds since 1970 as seconds with a fraction.
 fn seconds(nanoseconds: i64) -> String {
     format!("{}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000)
-}
-
-/// Refuses to run the command of an image that there is not, which an earlier version took: it would run on the host's
-/// files.
-fn check_image(sandbox: &Sandbox) -> Result<(), Failure> {
-    absent::check_image(&sandbox.options.image)
 }
 
 pub(super) fn unstarted(error: &std::io::Error) -> Failure {

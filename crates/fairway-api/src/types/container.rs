@@ -39,6 +39,8 @@ pub struct ContainerInspect {
     pub mounts: Vec<BTreeMap<String, String>>,
     /// How the namespace was created: `run`, `attached` or `created`. Docker's API has no such key.
     pub kind: String,
+    /// The directory that is its root; empty for the host's root. Docker's API has no such key.
+    pub root_directory: String,
     pub host_config: HostConfig,
     pub config: ContainerConfig,
     pub network_settings: NetworkSettings,

@@ -156,6 +156,10 @@ impl EngineApi for FakeEngine {
         Ok(())
     }
 
+    fn images(&self) -> Vec<String> {
+        vec!["host".to_owned()]
+    }
+
     fn attach(&self, _: SandboxId, _: bool) -> Result<Option<UnixStream>, Failure> {
         Ok(None)
     }

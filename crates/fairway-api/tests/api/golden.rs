@@ -15,6 +15,7 @@ fn files() -> SandboxFiles {
         resolv_conf: "/run/fairway/c1/resolv.conf".into(),
         hosts: "/run/fairway/c1/hosts".into(),
         hostname: "/run/fairway/c1/hostname".into(),
+        root: String::new(),
         log: String::new(),
     }
 }

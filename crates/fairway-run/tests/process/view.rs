@@ -11,7 +11,7 @@ use fairway_run::{
 };
 use rustix::mount::{MountFlags, mount, mount_bind};
 
-use super::workspace::{WORK, code_with, file, place, printed, printed_with, shell, until};
+use super::workspace::{WORK, code, code_with, file, place, printed, printed_with, shell, until};
 use super::{Case, MARK};
 
 pub const CASES: &[Case] = &[
@@ -29,6 +29,7 @@ pub const CASES: &[Case] = &[
     ("kernel_switches_cannot_be_turned", kernel_switches_cannot_be_turned),
     ("shared_memory_is_its_own", shared_memory_is_its_own),
     ("nothing_is_refused_by_the_kernel", nothing_is_refused_by_the_kernel),
+    ("a_directory_can_be_the_root", a_directory_can_be_the_root),
 ];
 
 fn it_is_process_1_of_its_own_host() {
@@ -323,4 +324,28 @@ fn nothing_is_refused_by_the_kernel() {
             assert_eq!(running.wait_forwarding_signals().unwrap(), 0);
         }
     }
+}
+
+fn a_directory_can_be_the_root() {
+    // The host's programs, in a root without its other files.
+    let root = place("root");
+    for name in ["usr", "bin", "lib", "lib64"] {
+        let (from, to) = (Path::new("/").join(name), root.join(name));
+        if from.exists() {
+            fs::create_dir_all(&to).unwrap();
+            rustix::mount::mount_bind_recursive(from, to).unwrap();
+        }
+    }
+    let made = file("root/etc/resolv.conf", "nameserver 192.0.2.9\n");
+    file("root/kept", "");
+    let files = own_files();
+    let script = "read a < /etc/resolv.conf; read b < /etc/hosts; [ \"$a $b\" = 'nameserver 127.0.0.11 127.0.0.1 localhost' ] \
+                  && [ -e /kept ] && [ ! -e /mnt ] && [ ! -e /var ] && [ -e /proc/self/status ] && [ -c /dev/null ] \
+                  && : > /written";
+    let launched = Launch { root: Some(root.clone()), ..shell(script) };
+    assert_eq!(code_with(&launched, &files), 0);
+    assert!(root.join("written").exists(), "it is the directory itself");
+    assert_eq!(super::text(made), "nameserver 192.0.2.9", "its own file is as it was");
+    let missing = Launch { root: Some(place("missing")), ..shell("") };
+    assert_eq!(code(&missing), 125);
 }

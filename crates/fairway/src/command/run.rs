@@ -21,6 +21,9 @@ pub(super) struct RunOptions {
     /// Remove the sandbox when its command exits
     #[arg(long)]
     rm: bool,
+    /// Image whose files the command sees: 'host' or the name of a directory below DATA_ROOT/images [default: host]
+    #[arg(long, value_name = "IMAGE", default_value = "", hide_default_value = true)]
+    image: String,
     /// Name of the sandbox [default: a random name]
     #[arg(long, value_name = "NAME", value_parser = parse::name)]
     name: Option<String>,
@@ -59,6 +62,7 @@ impl RunOptions {
         request.open_stdin = self.process.interactive;
         request.working_dir = self.process.workdir.unwrap_or_default();
         request.cmd = self.command;
+        request.image = self.image;
         request.host_config.auto_remove = self.rm;
         request.host_config.cap_add = self.cap_add;
         request.host_config.cap_drop = self.cap_drop;

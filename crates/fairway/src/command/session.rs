@@ -162,12 +162,15 @@ impl Session {
             directory => directory,
         };
         let variables: Vec<String> = known.config.link_env.iter().chain(&known.config.env).cloned().collect();
-        let user = find_user(Path::new("/"), &known.config.user, &known.host_config.group_add)?;
+        let root = Some(PathBuf::from(&known.root_directory)).filter(|root| !root.as_os_str().is_empty());
+        let place = root.as_deref().unwrap_or(Path::new("/"));
+        let user = find_user(place, &known.config.user, &known.host_config.group_add)?;
         Ok(Launch {
             network,
             capabilities: capabilities(known)?,
             privileged: known.host_config.privileged,
             environment: surroundings(&hostname, terminal, user.as_ref(), &variables),
+            root,
             identity: user.map(|user| user.identity),
             init: known.host_config.init.unwrap_or_default(),
             sysctls: known.host_config.sysctls.clone().into_iter().collect(),

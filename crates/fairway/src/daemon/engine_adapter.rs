@@ -26,6 +26,7 @@ use fairway_run::cgroup;
 use rustix::process::Signal;
 
 use super::about::about;
+use super::images;
 use super::on_demand::EndRequest;
 use super::plugin::{Plugin, PluginEngine};
 use super::reload::{Reload, ReloadError};
@@ -315,6 +316,10 @@ impl EngineApi for EngineAdapter {
         self.engine.kill(sandbox, signal(name)?).map_err(failure)
     }
 
+    fn images(&self) -> Vec<String> {
+        images::names(path::Path::new(&self.data_root))
+    }
+
     fn attach(&self, sandbox: SandboxId, with_input: bool) -> Result<Option<UnixStream>, Failure> {
         fairway_run::attach(&self.engine.log(sandbox), with_input).map_err(|error| {
             Failure::new(FailureKind::Internal, format!("cannot attach to container {sandbox}: {error}"))
@@ -347,18 +352,21 @@ impl EngineApi for EngineAdapter {
 
     fn files(&self, sandbox: SandboxId) -> SandboxFiles {
         let log = self.engine.log(sandbox).display().to_string();
-        let owner = self.engine.read(|world| {
-            let sandbox = world.sandbox(sandbox)?;
-            let owner = world.namespace_owner(sandbox)?;
-            (owner.mode != NetworkMode::Host).then_some(owner.id)
+        let (owner, image) = self.engine.read(|world| {
+            let Some(sandbox) = world.sandbox(sandbox) else { return (None, String::new()) };
+            let owner = world.namespace_owner(sandbox).filter(|owner| owner.mode != NetworkMode::Host);
+            (owner.map(|owner| owner.id), sandbox.options.image.clone())
         });
-        let Some(owner) = owner else { return SandboxFiles { log, ..SandboxFiles::default() } };
+        let root = images::root(path::Path::new(&self.data_root), &image);
+        let root = root.map(|root| root.display().to_string()).unwrap_or_default();
+        let Some(owner) = owner else { return SandboxFiles { log, root, ..SandboxFiles::default() } };
         let path = |name| self.engine.file(owner, name).display().to_string();
         SandboxFiles {
             resolv_conf: path(FileName::ResolvConf),
             hosts: path(FileName::Hosts),
             hostname: path(FileName::Hostname),
             log,
+            root,
         }
     }
 

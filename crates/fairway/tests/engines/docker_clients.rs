@@ -103,6 +103,7 @@ fn containers_have_streams_users_and_limits() {
             streams();
             users_and_namespaces();
             limits();
+            images();
         }
         end();
     });
@@ -156,6 +157,28 @@ fn users_and_namespaces() {
     docker("rm idle");
     let refused = sh("docker run --rm --sysctl kernel.shm_rmid_forced=1 host true 2>&1 || true");
     assert!(refused.contains("only sysctls of network namespaces"), "{refused}");
+}
+
+/// An image is a directory, here with nothing but a shell.
+fn images() {
+    sh("mkdir -p /run/data/images/box:1/bin /run/data/images/box:1/etc
+        cp $(command -v busybox) /run/data/images/box:1/bin/sh
+        echo 'app:x:7:8::/home/app:' >/run/data/images/box:1/etc/passwd");
+    assert_eq!(docker("images --format '{{.Repository}}:{{.Tag}}'"), "host:latest\nbox:1");
+    docker("network create app && docker run -d --name db --network app host sleep 1000");
+    let seen = docker(
+        "run --rm --network app -u app box:1 sh -c 'echo /*; echo $HOME; cat /etc/hosts | grep -c localhost; nslookup db | grep -c 172'",
+    );
+    assert_eq!(seen, "/bin /dev /etc /proc /sys\n/home/app\n2\n1");
+    docker("run -d --name box box:1 sh -c 'sleep 1000'");
+    assert_eq!(docker("exec -u app box sh -c 'id -u; id -g'"), "7\n8");
+    assert_eq!(docker("inspect -f '{{.Config.Image}}' box"), "box:1");
+    let missing = sh("docker run --rm box:2 true 2>&1 || true");
+    assert!(
+        missing.contains("No such image: box:2: there are host, box:1") || missing.contains("cannot pull"),
+        "{missing}"
+    );
+    docker("rm -f box db && docker network rm app");
 }
 
 fn limits() {
@@ -336,7 +359,7 @@ try:
     client.containers.run("busybox", "true")
     assert False
 except docker.errors.APIError as error:
-    assert "no images but host" in error.explanation, error
+    assert "a directory below DATA_ROOT/images" in error.explanation, error
 assert client.networks.prune() == {"NetworksDeleted": ["app"]}
 assert client.volumes.list() == [] and client.df()["Containers"] == []
 try:
