@@ -10,6 +10,7 @@ mod aardvark;
 mod advertisements;
 mod askers;
 mod bridge_ports;
+mod campaign;
 mod chaos;
 mod cli;
 mod clients;
