@@ -456,5 +456,17 @@ fn query_type(number: u16) -> QueryType {
     }
 }
 
+/// Parses any bytes as a query and as a reply; for fuzz targets.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let mut name = String::new();
+    if let Ok(query) = wire::query(bytes, &mut name) {
+        let _ = wire::edns_version(bytes, &query);
+        let _ = wire::reply(bytes, query.end);
+        let _ = wire::answers(bytes, bytes.get(12..query.end).unwrap_or_default());
+    }
+    let _ = wire::reply(bytes, 12);
+}
+
 #[cfg(test)]
 mod tests;

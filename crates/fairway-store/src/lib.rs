@@ -34,3 +34,16 @@ mod store;
 pub use change::{Change, Records};
 pub use error::StoreError;
 pub use store::{Outage, Store, Ticket};
+
+/// Parses any bytes as a journal; for fuzz targets. What is in its place is read, as at a start.
+#[doc(hidden)]
+pub fn fuzz_journal(bytes: &[u8]) {
+    let layout = journal::Layout { capacity: 0, ..journal::LAYOUT };
+    let _ = journal::scan(bytes, 0, layout);
+}
+
+/// Parses any bytes as a snapshot; for fuzz targets.
+#[doc(hidden)]
+pub fn fuzz_snapshot(bytes: &[u8]) {
+    let _ = snapshot::read(bytes);
+}

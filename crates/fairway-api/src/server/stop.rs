@@ -95,7 +95,7 @@ fn stop_timeout(seconds: i64) -> Duration {
 }
 
 /// The parameters of a stop: the timeout and the signal, if given.
-fn stop_parameters(call: &Call) -> Result<(Option<Duration>, Option<String>), Failure> {
+pub(super) fn stop_parameters(call: &Call) -> Result<(Option<Duration>, Option<String>), Failure> {
     let timeout = call.number("t")?.map(stop_timeout);
     Ok((timeout, Some(call.parameter("signal")).filter(|signal| !signal.is_empty()).map(str::to_owned)))
 }

@@ -111,3 +111,9 @@ fn version() -> Result<(), AardvarkError> {
     let text = serde_json::to_string_pretty(&version).map_err(|error| failed(error.into()))?;
     writeln!(std::io::stdout(), "{text}").map_err(failed)
 }
+
+/// Parses any bytes as a file of a network; for fuzz targets.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let _ = network_file::parse(&String::from_utf8_lossy(bytes));
+}

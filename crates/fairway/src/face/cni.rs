@@ -137,5 +137,15 @@ fn caller() -> String {
     path.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default()
 }
 
+/// Parses any bytes as a network configuration; for fuzz targets.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let _ = Configuration::read(bytes).map(|configuration| {
+        let _ = configuration.aliases();
+        configuration.limits()
+    });
+    let _ = result::Outcome::read("the result", bytes);
+}
+
 #[cfg(test)]
 mod tests;

@@ -83,3 +83,11 @@ impl daemon::Plugin for DockerPlugin {
         ownership::stop_refusal(world, sandbox)
     }
 }
+
+/// Parses any bytes as the path and the body of a call; for fuzz targets.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (path, body) = text.split_once('\n').unwrap_or((&text, ""));
+    let _ = call::Call::read(path, body.as_bytes());
+}

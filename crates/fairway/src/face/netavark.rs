@@ -287,3 +287,14 @@ fn default_parent(container: &Container) -> Option<String> {
     }
     host_facts::observe(&Links::open().ok()?, |_| false).ok()?.default_interface
 }
+
+/// Parses any bytes as a request; for fuzz targets.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    if let Ok(container) = serde_json::from_slice::<request::Container>(bytes) {
+        container.network_info.values().for_each(|it| drop(network::network(it, Some("eth0"))));
+    }
+    if let Ok(asked) = serde_json::from_slice::<create::Create>(bytes) {
+        let _ = create::network(asked, &[], &|_| None, String::new(), &mut fairway_model::Rng::new(1));
+    }
+}

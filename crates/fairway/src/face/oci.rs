@@ -96,3 +96,14 @@ fn disconnect(state: &State) -> Result<(), OciError> {
     })?;
     Ok(())
 }
+
+/// Parses any bytes as the state of a container; for fuzz targets.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    // A bundle would be read.
+    if let Ok(state) = State::read(bytes)
+        && let Ok(annotations) = (State { bundle: Default::default(), ..state }).configuration()
+    {
+        let _ = Configuration::read(&annotations);
+    }
+}

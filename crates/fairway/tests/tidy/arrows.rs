@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{assert_none, root};
 
 /// The crates that each crate may use. An arrow points from user to used; there are no cycles.
-pub const ARROWS: [(&str, &[&str]); 17] = [
+pub const ARROWS: [(&str, &[&str]); 18] = [
     ("fairway-model", &[]),
     ("fairway-ruleset", &["model"]),
     ("fairway-core", &["model", "ruleset"]),
@@ -40,6 +40,7 @@ pub const ARROWS: [(&str, &[&str]); 17] = [
             "lab",
         ],
     ),
+    ("fairway-fuzz", &["api", "core", "kernel", "model", "relay", "store"]),
 ];
 
 /// The crates of ours below one heading of a manifest.
