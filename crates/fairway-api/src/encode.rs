@@ -7,7 +7,7 @@ mod port;
 mod time;
 mod traffic;
 
-pub use container::{attached, inspect_container};
+pub use container::{attached, extra_hosts, inspect_container};
 pub use list::{ListError, list_containers};
 pub use network::{inspect_network, ipam_config, list_networks, troubles};
 pub use port::{bindings as port_bindings, published, unpublish_bindings};

@@ -8,6 +8,8 @@ mod attach;
 mod command_options;
 mod completion;
 mod daemon;
+mod declaration;
+mod declare;
 mod docker;
 mod doctor;
 mod engines;
@@ -21,6 +23,7 @@ mod install;
 mod lifecycle;
 mod list;
 mod logs;
+mod near;
 mod network;
 mod on_host;
 mod options;
@@ -145,6 +148,10 @@ enum Verb {
     /// Manage sandboxes for `ip netns exec`
     #[command(subcommand)]
     Sandbox(sandbox::SandboxCommand),
+    /// Create and change networks and sandboxes as a file declares them
+    Apply(declare::ApplyOptions),
+    /// Write the networks and sandboxes as a file for apply
+    Export(declare::ExportOptions),
     /// Run the daemon
     Daemon(Box<daemon::DaemonOptions>),
     /// Verify and display the durable records of the daemon
@@ -252,6 +259,8 @@ impl Arguments {
             Verb::Attach(options) => options.run(&mut session()?.client),
             Verb::Detach(options) => options.run(&mut session()?.client),
             Verb::Sandbox(command) => command.run(&mut session()?.client),
+            Verb::Apply(options) => options.run(&mut session()?.client),
+            Verb::Export(options) => options.run(&mut session()?.client),
             Verb::Events(options) => options.run(&mut session()?.client),
             Verb::Version(options) => options.run(&mut session()?.client),
             Verb::System(command) => command.run(&mut session()?.client),

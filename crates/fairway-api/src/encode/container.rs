@@ -1,8 +1,10 @@
 //! Sandboxes as Docker's containers.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use fairway_core::world::World;
+use fairway_model::parse;
 use fairway_model::{Endpoint, LOG_DRIVER, NetworkMode, Sandbox, SandboxKind, SandboxState};
 
 use super::network::{endpoint_settings, mode_network};
@@ -219,12 +221,17 @@ fn links(world: &World, sandbox: &Sandbox) -> Vec<String> {
     shown.collect()
 }
 
+/// Host names with their addresses, each `name:address`; without an address, the host's.
+pub fn extra_hosts(hosts: &[(String, Option<IpAddr>)]) -> Vec<String> {
+    let text = |(name, address): &(String, Option<IpAddr>)| match address {
+        Some(address) => format!("{name}:{address}"),
+        None => format!("{name}:{}", parse::HOST_GATEWAY),
+    };
+    hosts.iter().map(text).collect()
+}
+
 fn host_config(world: &World, sandbox: &Sandbox) -> HostConfig {
     let options = &sandbox.options;
-    let extra_hosts = options.extra_hosts.iter().map(|(name, address)| match address {
-        Some(address) => format!("{name}:{address}"),
-        None => format!("{name}:host-gateway"),
-    });
     HostConfig {
         network_mode: network_mode(world, sandbox),
         port_bindings: port::bindings(&options.publish),
@@ -233,7 +240,7 @@ fn host_config(world: &World, sandbox: &Sandbox) -> HostConfig {
         dns: options.dns.iter().map(ToString::to_string).collect(),
         dns_options: options.dns_options.clone(),
         dns_search: options.dns_search.clone(),
-        extra_hosts: extra_hosts.collect(),
+        extra_hosts: extra_hosts(&options.extra_hosts),
         links: links(world, sandbox),
         cap_add: options.capabilities_added.clone(),
         cap_drop: options.capabilities_dropped.clone(),

@@ -72,6 +72,7 @@ pub(super) fn info(engine: &dyn EngineApi) -> Result<Reply, Failure> {
             containers_running: running,
             containers_stopped: stopped,
             firewall_backend: FirewallBackend { driver: driver.to_owned() },
+            default_network_options: world.settings().network_options.clone(),
             ..Info::default()
         })
     })?;

@@ -114,6 +114,9 @@ pub struct Info {
     /// Always true: sandboxes keep running when the daemon stops.
     pub live_restore_enabled: bool,
     pub firewall_backend: FirewallBackend,
+    /// The options that new networks get by default, by driver. Docker's API has no such key.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub default_network_options: BTreeMap<String, BTreeMap<String, String>>,
     pub warnings: Vec<String>,
 }
 

@@ -10,6 +10,7 @@ use fairway_kernel::namespace;
 use fairway_model::parse::ParseError;
 use thiserror::Error;
 
+use super::declaration::DeclareError;
 use super::template::{TemplateError, Unshowable};
 use crate::daemon::DaemonError;
 use crate::install::InstallError;
@@ -26,6 +27,8 @@ pub(super) enum CommandError {
     Client(ClientError),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    #[error(transparent)]
+    Declare(#[from] DeclareError),
     #[error(transparent)]
     Store(#[from] EngineError),
     #[error(transparent)]

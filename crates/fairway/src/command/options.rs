@@ -137,10 +137,6 @@ impl SandboxOptions {
         let publish: Vec<_> = self.publish.into_iter().flat_map(|it| it.0).collect();
         let exposed = self.expose.into_iter().flat_map(|it| it.0);
         let port = |(port, protocol): (u16, Protocol)| (format!("{port}/{protocol}"), Default::default());
-        let host = |(name, address): (String, Option<IpAddr>)| match address {
-            Some(address) => format!("{name}:{address}"),
-            None => format!("{name}:{}", parse::HOST_GATEWAY),
-        };
         Ok(ContainerCreate {
             hostname: self.hostname.unwrap_or_default(),
             exposed_ports: exposed.map(port).collect(),
@@ -152,7 +148,7 @@ impl SandboxOptions {
                 dns: self.dns.iter().map(ToString::to_string).collect(),
                 dns_options: self.dns_option,
                 dns_search: self.dns_search,
-                extra_hosts: self.add_host.into_iter().map(host).collect(),
+                extra_hosts: encode::extra_hosts(&self.add_host),
                 ..HostConfig::default()
             },
             networking_config: NetworkingConfig { endpoints_config: endpoints },

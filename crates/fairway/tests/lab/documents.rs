@@ -86,6 +86,8 @@ pages! {
     sandbox_files: "docs/reference/sandbox-files.md";
     store: "docs/reference/store.md";
     trace: "docs/reference/trace.md";
+    declare_networks: "docs/how-to/declare-networks.md";
+    declaration: "docs/reference/declaration.md";
     first_network: "docs/tutorial/first-network.md";
 }
 

@@ -17,6 +17,7 @@ mod clients;
 mod cni;
 mod crash;
 mod daemon;
+mod declare;
 mod default_bridge;
 mod deny;
 mod direct;

@@ -1,0 +1,61 @@
+//! `fairway apply`: makes the networks and sandboxes that a file declares.
+
+use std::io::{self, Read};
+
+use clap::Args;
+use fairway_api::Client;
+
+use super::send;
+use crate::command::declaration::{Declaration, DeclareError, plan, read};
+use crate::command::error::CommandError;
+use crate::command::print::{print_line, warn};
+
+/// Which file, and how far to go.
+#[derive(Debug, Args)]
+pub(in crate::command) struct ApplyOptions {
+    /// File in YAML or JSON, a Compose file too; '-' is the standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: String,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Remove networks and sandboxes that an earlier apply created and that the file no longer has
+    #[arg(long)]
+    prune: bool,
+}
+
+impl ApplyOptions {
+    pub(in crate::command) fn run(self, client: &mut Client) -> Result<i32, CommandError> {
+        let path = match self.file.as_str() {
+            "-" => "the standard input".to_owned(),
+            path => path.to_owned(),
+        };
+        let file = read(&contents(&self.file, &path)?);
+        let file = file.map_err(|source| DeclareError::Text { path: path.clone(), source })?;
+        let refused = |refusals| DeclareError::Refused { path: path.clone(), refusals };
+        let declaration = Declaration::new(file).map_err(refused)?;
+        let plan = plan(&declaration, &send::read(client)?, self.prune).map_err(refused)?;
+        plan.notes.iter().for_each(|note| warn(note));
+        if plan.steps.is_empty() {
+            print_line("unchanged")?;
+        }
+        for step in plan.steps {
+            let line = step.to_string();
+            if !self.dry_run {
+                send::send(client, step.action)?;
+            }
+            print_line(&line)?;
+        }
+        Ok(0)
+    }
+}
+
+/// The text of a file, or of the standard input.
+fn contents(file: &str, path: &str) -> Result<String, DeclareError> {
+    let mut text = String::new();
+    let read = match file {
+        "-" => io::stdin().lock().read_to_string(&mut text).map(drop),
+        file => std::fs::read_to_string(file).map(|read| text = read),
+    };
+    read.map(|()| text).map_err(|source| DeclareError::Read { path: path.to_owned(), source })
+}

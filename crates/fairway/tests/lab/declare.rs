@@ -1,0 +1,210 @@
+//! Networks and sandboxes as files declare them: `fairway apply` and `fairway export`.
+
+use fairway_lab::{Outcome, ask, serve_tcp};
+
+use crate::cli::{CommandOutput, fairway, inside, printed};
+use crate::dns::{RecordType, look_up};
+use crate::harness::{HOST, LAN, Stage};
+use crate::kernel_state::{assert_same, observe};
+
+const FILE: &str = "
+networks:
+  front:
+    ipam: {config: [{subnet: 172.28.0.0/16}]}
+  back: {internal: true}
+sandboxes:
+  web:
+    networks:
+      front: {ipv4_address: 172.28.0.9, aliases: [www]}
+      back:
+    ports: ['8080:80']
+";
+
+/// Writes a file on the host.
+fn write(stage: &Stage, name: &str, text: &str) -> String {
+    let path = format!("/run/{name}");
+    stage.host.run_in(|| std::fs::write(&path, text)).unwrap().unwrap();
+    path
+}
+
+fn apply(stage: &Stage, text: &str, flags: &str) -> CommandOutput {
+    let path = write(stage, "declaration.yaml", text);
+    fairway(stage, &format!("apply -f {path} {flags}"))
+}
+
+/// The lines of an apply that succeeds.
+fn applied(stage: &Stage, text: &str, flags: &str) -> String {
+    let path = write(stage, "declaration.yaml", text);
+    printed(stage, &format!("apply -f {path} {flags}"))
+}
+
+fn names(stage: &Stage) -> String {
+    printed(stage, "network ls -f type=custom --format {{.Name}}")
+}
+
+#[test]
+fn a_file_makes_networks_and_a_sandbox_that_is_reached() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let before = observe(&stage, &[]);
+        let lines = "create network back: it does not exist\n\
+                     create network front: it does not exist\n\
+                     create sandbox web: it does not exist";
+        assert_eq!(applied(&stage, FILE, "--dry-run"), lines);
+        assert_same("the host", &before, &observe(&stage, &[]));
+        assert_eq!(names(&stage), "");
+
+        assert_eq!(applied(&stage, FILE, ""), lines);
+        let web = inside(&stage, "web");
+        let _server = serve_tcp(&web, "0.0.0.0:80").unwrap();
+        assert_eq!(ask(&stage.lan, &format!("{HOST}:8080")).unwrap(), Outcome::answered(LAN));
+        let found = look_up(&web, "127.0.0.11:53", "www", RecordType::A).unwrap();
+        assert_eq!(found, ["172.28.0.9".parse::<std::net::IpAddr>().unwrap()]);
+
+        let before = observe(&stage, &[]);
+        assert_eq!(applied(&stage, FILE, "--prune"), "unchanged");
+        assert_same("the host", &before, &observe(&stage, &[]));
+
+        // In place: the namespace and its server stay.
+        let changed = FILE
+            .replace("8080:80", "8081:80")
+            .replace("{internal: true}", "{internal: true, driver_opts: {fairway.isolate: 'true'}}");
+        assert_eq!(
+            applied(&stage, &changed, ""),
+            "change sandbox web: unpublish 8080:80/tcp\n\
+             change network back: fairway.isolate: none -> true\n\
+             change sandbox web: publish 8081:80/tcp"
+        );
+        assert_eq!(ask(&stage.lan, &format!("{HOST}:8081")).unwrap(), Outcome::answered(LAN));
+        assert_eq!(ask(&stage.lan, &format!("{HOST}:8080")).unwrap(), Outcome::Refused);
+        assert_eq!(applied(&stage, &changed, ""), "unchanged");
+    });
+}
+
+#[test]
+fn what_a_file_no_longer_has_is_pruned() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        printed(&stage, "network create own");
+        let before = observe(&stage, &[]);
+        applied(&stage, FILE, "");
+        let left = apply(&stage, "networks: {}", "");
+        let reason = "an earlier apply created it, and the file no longer has it";
+        let expected: String = ["sandbox web", "network back", "network front"]
+            .map(|what| format!("WARNING: left {what}: {reason}: remove it with --prune\n"))
+            .concat();
+        assert_eq!((left.output.as_str(), left.errors, left.code), ("unchanged\n", expected, 0));
+        // A file of another name prunes nothing of this one.
+        assert_eq!(applied(&stage, "name: other", "--prune"), "unchanged");
+        assert_eq!(
+            applied(&stage, "networks: {}", "--prune"),
+            format!(
+                "remove sandbox web: {reason}\nremove network back: {reason}\nremove network front: {reason}"
+            )
+        );
+        assert_eq!(names(&stage), "own", "no apply made it");
+        assert_same("the host", &before, &observe(&stage, &[]));
+    });
+}
+
+#[test]
+fn what_cannot_be_changed_is_refused_before_anything_is() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        applied(&stage, FILE, "");
+        let before = observe(&stage, &[]);
+        let other = FILE
+            .replace("172.28.0", "172.29.0")
+            .replace("networks:\n  front:", "networks:\n  new:\n  front:");
+        let refused = apply(&stage, &other, "");
+        assert_eq!((refused.output.as_str(), refused.code), ("", 1));
+        assert_eq!(
+            refused.errors,
+            "cannot apply /run/declaration.yaml: nothing was changed:\n  cannot change network front: \
+             ipam.config: 172.28.0.0/16 gateway 172.28.0.1 -> 172.29.0.0/16: sandbox web is on it: \
+             disconnect these first\n"
+        );
+        assert_same("the host", &before, &observe(&stage, &[]));
+        // Without endpoints on it, it is created again.
+        let alone = "networks: {front: {ipam: {config: [{subnet: 172.29.0.0/16}]}}, back: {internal: true}}";
+        let lines = applied(&stage, alone, "--prune");
+        assert!(lines.contains("change network front: ipam.config: 172.28.0.0/16"), "{lines}");
+
+        let unknown = apply(&stage, "networks: {front: {drivr: lan}}", "");
+        let start = "cannot read /run/declaration.yaml: line 1, column 20: unknown key \"drivr\": did you mean driver?";
+        assert!(unknown.errors.starts_with(start) && unknown.code == 1, "{unknown:?}");
+        let missing = fairway(&stage, "apply -f /run/nosuch.yaml");
+        assert_eq!(missing.errors, "cannot read /run/nosuch.yaml: No such file or directory (os error 2)\n");
+    });
+}
+
+#[test]
+fn what_is_exported_changes_nothing_and_makes_the_same_elsewhere() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &["--default-network-opt=bridge=com.docker.network.driver.mtu=1400"]);
+        for line in [
+            "network create --subnet 172.28.0.0/16 --ip-range 172.28.4.0/24 --aux-address nas=172.28.0.5 front",
+            "network create --ipv6 --internal --label tier=data -o fairway.isolate=true back",
+            "network create -d ptp pair",
+            "network create -d routed --subnet 10.77.0.0/24 far",
+            "network create -d macvlan -o parent=eth0 --subnet 10.10.50.0/24 --gateway 10.10.50.1 wire",
+            "network create --config-only --subnet 172.31.0.0/16 pattern",
+            "network create --config-from pattern copy",
+            "sandbox create --network front --network name=back,alias=www --ip 172.28.0.9 -p 8080:80 -p 7000-7002:90-92/udp web",
+            "sandbox create --network none --hostname db.example --dns 10.9.9.9 --add-host up:host-gateway db",
+            "sandbox create -p 127.0.0.1::53/udp old",
+        ] {
+            printed(&stage, line);
+        }
+        stage.sandbox("guest", &["pair"], &[]);
+        let exported = printed(&stage, "export");
+        assert_eq!(applied(&stage, &exported, "--prune"), "unchanged", "{exported}");
+        let json = printed(&stage, "export --format json");
+        assert_eq!(applied(&stage, &json, ""), "unchanged", "{json}");
+
+        let other = stage.second_host(lab, "other", ["10.10.50.98", "fd50::98"], &[]);
+        other.host.run_in(|| drop(fairway_kernel::namespace::create_named("guest").unwrap())).unwrap();
+        let lines = applied(&other, &exported, "");
+        assert_eq!(lines.lines().filter(|line| line.starts_with("create")).count(), 11, "{lines}");
+        assert_eq!(printed(&other, "export"), exported);
+        assert_eq!(applied(&other, &exported, ""), "unchanged");
+    });
+}
+
+#[test]
+fn of_a_compose_file_the_networks_are_made() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let compose = "
+name: shop
+services:
+  web:
+    image: nginx
+    networks: {front: {aliases: [www]}}
+    ports: ['8080:80']
+networks:
+  front: {driver_opts: {com.docker.network.driver.mtu: 1400}}
+";
+        let made = apply(&stage, compose, "");
+        assert_eq!((made.output.as_str(), made.code), ("create network shop_front: it does not exist\n", 0));
+        let command =
+            "fairway run -d --name web --network name=shop_front,alias=www --publish 8080:80/tcp -- PROGRAM";
+        assert_eq!(
+            made.errors,
+            format!(
+                "WARNING: left service web: Fairway starts no images (image not applied): \
+                 start a program of this host with: {command}\n"
+            )
+        );
+        let start = command.trim_start_matches("fairway ").replace("PROGRAM", "sleep 1000");
+        printed(&stage, &start);
+        assert_eq!(applied(&stage, compose, ""), "unchanged");
+        // The networks and ports of one that runs are changed as declared.
+        assert_eq!(
+            applied(&stage, &compose.replace("8080:80", "8081:80"), ""),
+            "change sandbox web: unpublish 8080:80/tcp\nchange sandbox web: publish 8081:80/tcp"
+        );
+        assert_eq!(printed(&stage, "port web 80").lines().next(), Some("0.0.0.0:8081"));
+        printed(&stage, "rm -f web");
+    });
+}
