@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use fairway_containers::Engine;
 use fairway_inspect::explain::{
-    ByTopology, Ends, OUTSIDE, Peer, Port, Query, QueryError, neighbor_of, port_of, split, zoned,
+    ByTopology, Ends, OUTSIDE, Peer, Port, Query, QueryError, neighbor_of, port_of, published_at, split,
+    zoned,
 };
 use fairway_walk::NamespaceId;
 
@@ -22,7 +23,8 @@ impl Host {
     pub(crate) fn question(&self, from: &str, to: &str) -> Result<Query, HostError> {
         let not_found =
             || HostError::NotFound { text: from.to_owned(), asker: from.to_owned(), because: None };
-        let origin = self.seen(self.peer(from)?.ok_or_else(not_found)?);
+        let sender = self.peer(from)?.ok_or_else(not_found)?;
+        let origin = self.seen(sender.clone());
         let interface = zoned(from).1;
         let query = |peer, name: &str, port| {
             let interface = zoned(name).1.or(interface).map(str::to_owned);
@@ -31,7 +33,11 @@ impl Host {
         let mut unclear = None;
         for (name, port) in readings(to) {
             match self.peer(name) {
-                Ok(Some(peer)) => return Ok(query(peer, name, port)),
+                Ok(Some(peer)) => {
+                    let published = port.and_then(|port| self.published(&sender, &peer, port));
+                    let (peer, port) = published.map_or((peer, port), |(at, port)| (at, Some(port)));
+                    return Ok(query(peer, name, port));
+                }
                 Ok(None) => {}
                 // Another reading may be what is meant.
                 Err(error) => unclear = unclear.or(Some(error)),
@@ -47,6 +53,16 @@ impl Host {
             because,
         })?;
         Ok(query(Peer::Address(address), name, port))
+    }
+
+    /// Where a host on the LAN reaches a published port of the containers of a namespace.
+    fn published(&self, from: &Peer, to: &Peer, port: Port) -> Option<(Peer, Port)> {
+        let Peer::Namespace(place) = to else { return None };
+        let ports: Vec<_> = self.containers_in(*place).flat_map(|it| it.ports.clone()).collect();
+        let known = ports
+            .into_iter()
+            .filter_map(|it| Some((it.protocol, it.host_address, it.host_ports, it.container_port?)));
+        published_at(from, port, known)
     }
 
     /// A host of the LAN whose namespace is on this host, such as a virtual machine's or a lab's, is walked from there.

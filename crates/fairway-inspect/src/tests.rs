@@ -304,6 +304,24 @@ fn sandbox_named_host_is_not_the_host() {
     assert!(unknown.contains("container:NAME if it is called host"), "{unknown}");
 }
 
+/// `trace lan u1:80` shows the packets to the published port too.
+#[test]
+fn a_host_on_the_lan_asks_for_a_published_port_where_it_is_published() {
+    let world = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
+    let (state, topology) = (world.world(), world.topology(false));
+    let plan = fairway_core::plan::plan(state);
+    let to = |from, to| {
+        let resolved = Query::parse(state, &plan, from, to).unwrap().resolve(state, &topology).unwrap();
+        format!("{}:{}", resolved.tuple.destination, resolved.tuple.destination_port)
+    };
+    assert_eq!(to("lan", "u1:80"), to("lan", "host:8081"));
+    assert_eq!(to("lan:10.10.50.1", "u1:80"), to("lan", "u1:80"));
+    for (from, name) in [("lan", "u1:81"), ("lan", "u1:80/udp"), ("u2", "u1:80"), ("host", "u1:80")] {
+        let own = format!("{}:{}", "172.18.0.2", if name.contains("81") { 81 } else { 80 });
+        assert_eq!(to(from, name), own, "{from} {name}");
+    }
+}
+
 /// Each step has the facts in fields, and JSON is read as it was written.
 #[test]
 fn walk_records_have_fields_and_survive_json() {

@@ -9,7 +9,7 @@ use fairway_core::names::{Answer, NameTable, QueryType};
 use fairway_core::object::Object;
 use fairway_core::plan::Plan;
 use fairway_core::world::World;
-use fairway_model::parse;
+use fairway_model::{PortRange, Protocol, parse};
 use fairway_walk::Origin;
 use fairway_walk::Tuple;
 use fairway_walk::{NamespaceId, NetworkNamespace, Route, RouteKind, Topology};
@@ -148,6 +148,27 @@ pub(crate) fn peer(world: &World, text: &str) -> Option<Peer> {
     })
 }
 
+/// Where a host on the LAN reaches a published port of a container: hosts there know no other address of it. None if the
+/// sender is not on the LAN, or the port is not published for it. A published port is its protocol, host address, host
+/// ports, and the container's port that the first host port leads to.
+pub fn published_at(
+    from: &Peer,
+    (asked, protocol): Port,
+    mut published: impl Iterator<Item = (Protocol, IpAddr, PortRange, u16)>,
+) -> Option<(Peer, Port)> {
+    let Peer::Lan(sender) = from else { return None };
+    let ipv4 = sender.is_none_or(|address| address.is_ipv4());
+    published.find_map(|(of, address, host_ports, first)| {
+        // By IPv6 only an address that is given: which of the host's addresses a host on the LAN uses is not known.
+        let reached =
+            address.is_ipv4() == ipv4 && !address.is_loopback() && (ipv4 || !address.is_unspecified());
+        let host_port = host_ports.first.checked_add(asked.checked_sub(first)?)?;
+        let leads = of.number() == protocol && reached && host_ports.contains(host_port);
+        let at = if address.is_unspecified() { Peer::Host } else { Peer::Address(address) };
+        leads.then_some((at, (host_port, protocol)))
+    })
+}
+
 impl Query {
     /// Parses the sender and the destination of a query.
     ///
@@ -162,6 +183,19 @@ impl Query {
             None => Peer::Address(resolve(plan, &origin, name).ok_or_else(|| not_found(name))?),
         };
         let interface = zoned(name).1.or(zoned(from).1).map(str::to_owned);
+        let published = match (&asked, port) {
+            (Peer::Sandbox(id), Some(port)) => {
+                let publications = world.sandbox(*id).into_iter().flat_map(|it| &it.publications);
+                let translated = publications.filter(|it| !it.routed);
+                published_at(
+                    &origin,
+                    port,
+                    translated.map(|it| (it.protocol, it.host_address, it.host_ports, it.container_port)),
+                )
+            }
+            _ => None,
+        };
+        let (asked, port) = published.map_or((asked, port), |(at, port)| (at, Some(port)));
         Ok(Self::between(origin, asked, port, interface))
     }
 

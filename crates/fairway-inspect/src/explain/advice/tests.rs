@@ -45,7 +45,7 @@ fn a_sender_on_another_network_may_join_it_or_use_a_published_port() {
         "fairway network connect usr o1"
     );
     assert_eq!(
-        advised_by_default(DaemonFlags::DOCKER_DEFAULTS, "lan:10.10.50.1", "u1:80"),
+        advised_by_default(DaemonFlags::DOCKER_DEFAULTS, "lan:10.10.50.1", "172.18.0.2:80"),
         "its port 80 is published: ask the host's address, port 8081"
     );
     assert_eq!(
