@@ -1,7 +1,5 @@
 //! `fairway doctor`: diagnoses networking problems on this host and suggests fixes.
 
-use std::io::{self, IsTerminal};
-
 use clap::{Args, ValueEnum};
 use fairway_api::types::Diagnosis;
 use fairway_api::{Client, ClientError};
@@ -10,8 +8,8 @@ use fairway_host::HostError;
 use fairway_inspect::doctor::{Finding, Severity, engines_not_examined, worst};
 
 use super::engines::sandboxes;
-
 use super::error::CommandError;
+use super::paint::{Colours, Look, Paint};
 use super::print::{complain, print, warn};
 
 /// The exit code if there are warnings or errors.
@@ -37,6 +35,9 @@ pub(super) struct DoctorOptions {
     /// Also show the checks that found nothing
     #[arg(short, long)]
     all: bool,
+    /// When to use colors
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: Colours,
     /// Format output
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: Format,
@@ -72,7 +73,7 @@ impl DoctorOptions {
                 let json = serde_json::to_string_pretty(&shown).unwrap_or_default();
                 print(&format!("{json}\n"))?;
             }
-            Format::Text => print(&self.text(&found, io::stdout().is_terminal()))?,
+            Format::Text => print(&self.text(&found, &Paint::new(self.color)))?,
         }
         Ok(match worst(&found.findings) {
             Severity::Ok | Severity::Note => 0,
@@ -87,17 +88,17 @@ impl DoctorOptions {
     }
 
     /// The printed text: the applied fixes, the findings with the most severe last, and the counts.
-    fn text(&self, found: &Diagnosis, colors: bool) -> String {
+    fn text(&self, found: &Diagnosis, paint: &Paint) -> String {
         let mut text = String::new();
         for line in &found.done {
-            text.push_str(&format!("{:WIDTH$} {line}\n", dress(colors, "32", "done")));
+            text.push_str(&format!("{:WIDTH$} {line}\n", paint.dress(Look::Good, "done")));
         }
         let mut shown: Vec<&Finding> = self.shown(&found.findings).collect();
         shown.sort_by_key(|finding| finding.severity);
         for finding in shown {
             let severity = format!("{:WIDTH$}", finding.severity.as_str());
-            let severity = dress(colors, color(finding.severity), &severity);
-            let id = dress(colors, "1", &finding.id);
+            let severity = paint.dress(look(finding.severity), &severity);
+            let id = paint.dress(Look::Title, &finding.id);
             text.push_str(&format!("{severity} {id}: {}\n", finding.message));
             if finding.severity == Severity::Ok {
                 continue;
@@ -106,7 +107,7 @@ impl DoctorOptions {
             if let Some(fix) = &finding.fix {
                 let is_flag = fix.command.ends_with("doctor --fix");
                 let flag = if fix.automatic && !is_flag { "  (or: fairway doctor --fix)" } else { "" };
-                let command = dress(colors, "36", &fix.command);
+                let command = paint.dress(Look::Captured, &fix.command);
                 text.push_str(&format!("{:WIDTH$} {command}{flag}\n", "fix"));
             }
             text.push('\n');
@@ -156,16 +157,12 @@ fn summary(findings: &[Finding]) -> String {
     format!("{}.\n", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
-/// The color of a severity (ECMA-48, 8.3.117).
-fn color(severity: Severity) -> &'static str {
+/// The color of a severity.
+fn look(severity: Severity) -> Look {
     match severity {
-        Severity::Ok => "32",
-        Severity::Note => "36",
-        Severity::Unknown | Severity::Warning => "33",
-        Severity::Error => "31",
+        Severity::Ok => Look::Good,
+        Severity::Note => Look::Captured,
+        Severity::Unknown | Severity::Warning => Look::Unsure,
+        Severity::Error => Look::Bad,
     }
-}
-
-fn dress(colors: bool, code: &str, text: &str) -> String {
-    if colors { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }

@@ -41,6 +41,12 @@ pub(super) struct Paint {
 }
 
 impl Paint {
+    /// With colors or without, in lines of any length.
+    #[cfg(test)]
+    pub(super) fn plain(colours: bool) -> Self {
+        Self { colours, width: None }
+    }
+
     /// For the standard output. Colours are by default for terminals of people who have not said otherwise
     /// (no-color.org).
     #[expect(clippy::disallowed_methods, reason = "NO_COLOR and TERM say whether the terminal shows colors")]

@@ -5,7 +5,7 @@ mod text;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use serde_json::json;
 use super::error::CommandError;
 use super::events::duration;
 use super::on_host;
+use super::paint::{Colours, Paint};
 use super::print::{print, print_line};
 use pcapng::Writer;
 use text::Text;
@@ -35,6 +36,11 @@ enum Format {
 
 /// Which packets are watched, and for how long.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fairway trace web                        all packets from and to a sandbox
+  fairway trace lan web:80 --count 3       three packets from the LAN to its port 80
+  fairway trace any:443 --duration 10s     a port everywhere, for ten seconds
+  fairway trace web db -w packets.pcapng   to a file for Wireshark too")]
 pub(super) struct TraceOptions {
     /// Source: a container of any engine, pid:NUMBER, netns:NAME, host, lan, lan:ADDRESS, an address or any;
     /// container:NAME for a container called host or lan; alone it may be either side
@@ -55,6 +61,12 @@ pub(super) struct TraceOptions {
     /// Exit after this duration, such as 10s or 1m30s
     #[arg(short, long, visible_alias = "timeout", value_name = "TIME", value_parser = length_of_time)]
     duration: Option<Duration>,
+    /// Show rules that only count packets or send them to another chain too
+    #[arg(short, long)]
+    all: bool,
+    /// When to use colors
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: Colours,
     /// Format output
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: Format,
@@ -76,7 +88,7 @@ impl TraceOptions {
         };
         let mut seen = Seen {
             format: self.format,
-            text: Text::new(io::stdout().is_terminal()),
+            text: Text::new(Paint::new(self.color), self.all),
             file: self.pcap.as_ref().map(|path| open(path)).transpose()?,
             flows: BTreeMap::new(),
             lost: Lost::default(),

@@ -165,7 +165,7 @@ fn a_published_port_is_seen_at_every_place_with_its_rewrites() {
             &format!("host eth0 in tcp {LAN}:"),
             "host prerouting inet fairway -100: published-dnat: meta nfproto ipv4 dnat ip to",
             &format!("host translate destination {HOST}:8080 -> {web}:80"),
-            "host forward inet fairway 0: forward:",
+            "host forward inet fairway 0: network-in: ct status dnat accept",
             "host conntrack new: tcp",
             &format!("> {web}:80 SYN"),
             &format!("web eth0 in tcp {LAN}:"),
@@ -174,6 +174,11 @@ fn a_published_port_is_seen_at_every_place_with_its_rewrites() {
         assert_in_order(&first, &expected);
         assert!(first[0].ends_with(&format!("> {HOST}:8080 SYN")), "{first:?}");
         assert!(first.iter().all(|line| !line.contains("fairway-trace")), "{first:?}");
+        assert!(first.iter().all(|line| !line.contains("jump")), "{first:?}");
+        assert!(
+            text.contains(" rules without effect on their packets are not shown: --all shows them"),
+            "{text}"
+        );
         let answer = packet(&text, &format!("flow 1, back:  tcp {web}:80 >"));
         let expected = [
             &format!("web eth0 out tcp {web}:80 > {LAN}:"),

@@ -1,18 +1,21 @@
 //! What was seen, for people.
 
-use fairway_inspect::trace::{FlowSummary, Lost, PacketTimeline};
-use fairway_walk::EndKind;
+use fairway_inspect::trace::{FlowSummary, Lost, PacketTimeline, TimelineEntry};
+use fairway_walk::{EndKind, StepKind};
 
-/// Colours (ECMA-48, 8.3.117).
-const BOLD: &str = "1";
-const RED: &str = "31";
-const GREEN: &str = "32";
-const YELLOW: &str = "33";
-const CYAN: &str = "36";
+use crate::command::paint::{Look, Paint};
+
+/// Statements that change a packet or its flow without a verdict, in the words of `nft` and of `iptables-save`.
+const STATEMENTS: [&str; 9] =
+    [" set ", "notrack", "queue", "tproxy", "dup to", "fwd to", "-j MARK", "-j CONNMARK", "-j CT"];
 
 /// Prints packets as they come.
 pub(super) struct Text {
-    colours: bool,
+    paint: Paint,
+    /// Whether rules without effect are printed.
+    all: bool,
+    /// The number of rules that were not printed.
+    hidden: u64,
     /// When the first packet was seen.
     began: Option<u64>,
     /// The widest namespace and place so far, so that columns stay.
@@ -20,19 +23,18 @@ pub(super) struct Text {
 }
 
 impl Text {
-    pub(super) fn new(colours: bool) -> Self {
-        Self { colours, began: None, widths: (4, 11) }
-    }
-
-    fn dress(&self, code: &str, text: &str) -> String {
-        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    pub(super) fn new(paint: Paint, all: bool) -> Self {
+        Self { paint, all, hidden: 0, began: None, widths: (4, 11) }
     }
 
     /// A packet: what it is, what happened to it, and where it ends.
     pub(super) fn timeline(&mut self, timeline: &PacketTimeline) -> String {
         let began = *self.began.get_or_insert(timeline.at);
         let (namespace, place) = &mut self.widths;
-        for entry in &timeline.entries {
+        let shown: Vec<&TimelineEntry> =
+            timeline.entries.iter().filter(|entry| self.all || has_effect(entry)).collect();
+        self.hidden += (timeline.entries.len() - shown.len()) as u64;
+        for entry in &shown {
             *namespace = (*namespace).max(entry.step.namespace.len());
             *place = (*place).max(entry.step.location().len());
         }
@@ -46,12 +48,15 @@ impl Text {
             };
             let back = if timeline.back { ", back" } else { "" };
             let title = format!("flow {number}{back}{carries}:  {}", timeline.title);
-            text.push_str(&format!("{}\n", self.dress(BOLD, &title)));
+            text.push_str(&format!("{}\n", self.paint.dress(Look::Title, &title)));
         }
-        for entry in &timeline.entries {
+        for entry in shown {
             let seconds = entry.at.saturating_sub(began) as f64 / 1e9;
             let words = entry.text();
-            let words = if entry.step.is_captured() { self.dress(CYAN, &words) } else { words };
+            let words = match look(entry) {
+                Some(look) => self.paint.dress(look, &words),
+                None => words,
+            };
             text.push_str(&format!(
                 "  {seconds:10.6}  {:namespace$}  {:place$}  {words}\n",
                 entry.step.namespace,
@@ -61,7 +66,7 @@ impl Text {
         if !timeline.end.text.is_empty() {
             let end = &timeline.end.text;
             let bad = matches!(timeline.end.kind, EndKind::Dropped | EndKind::Rejected);
-            let end = if bad { self.dress(RED, end) } else { end.clone() };
+            let end = if bad { self.paint.dress(Look::Bad, end) } else { end.clone() };
             text.push_str(&format!("  = {end}\n"));
         }
         text.push('\n');
@@ -72,10 +77,10 @@ impl Text {
     pub(super) fn summaries<'a>(&self, flows: impl Iterator<Item = &'a FlowSummary>, lost: &Lost) -> String {
         let mut text = String::new();
         for flow in flows {
-            let code = match flow.answered {
-                Some(true) => GREEN,
-                Some(false) => RED,
-                None => YELLOW,
+            let look = match flow.answered {
+                Some(true) => Look::Good,
+                Some(false) => Look::Bad,
+                None => Look::Unsure,
             };
             let rewritten = match &flow.translated {
                 Some(translated) => format!(", rewritten to {translated}"),
@@ -90,7 +95,7 @@ impl Text {
                 "flow {}: {}{rewritten}{carries}: {} ({} and {back} back)\n",
                 flow.number,
                 flow.original.map(|original| original.to_string()).unwrap_or_default(),
-                self.dress(code, &flow.outcome),
+                self.paint.dress(look, &flow.outcome),
                 counted(forth),
             ));
         }
@@ -98,6 +103,7 @@ impl Text {
             text.push_str("no packet was seen\n");
         }
         let missed = [
+            (self.hidden, "rules without effect on their packets are not shown: --all shows them"),
             (lost.captured, "packets were missed by captures: there were too many"),
             (lost.ruled, "packets met rules that are not shown: more than 1000 came in a second"),
             (lost.unreported, "packets were seen and are not shown: there were too many"),
@@ -109,6 +115,31 @@ impl Text {
     }
 }
 
+/// Whether a line says more than that a rule counted the packet, or sent it to another chain.
+fn has_effect(entry: &TimelineEntry) -> bool {
+    let rule = &entry.step.rule;
+    if entry.step.kind != StepKind::Rule {
+        return true;
+    }
+    let sets = || rule.rule.as_deref().is_none_or(|text| STATEMENTS.iter().any(|word| text.contains(word)));
+    match rule.verdict.as_deref() {
+        None => sets(),
+        Some(verdict) => !["jump", "goto", "return"].iter().any(|word| verdict.starts_with(word)) || sets(),
+    }
+}
+
+fn look(entry: &TimelineEntry) -> Option<Look> {
+    let verdict = entry.step.rule.verdict.as_deref();
+    match entry.step.kind {
+        _ if entry.step.is_captured() => Some(Look::Captured),
+        StepKind::Rule if matches!(verdict, Some("drop" | "reject")) => Some(Look::Bad),
+        _ => None,
+    }
+}
+
 fn counted(packets: u64) -> String {
     if packets == 1 { "1 packet".to_owned() } else { format!("{packets} packets") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,7 @@ fn a_published_port_is_seen_with_rules_and_rewrites() {
 fn a_drop_names_its_rule_and_both_ends_are_seen_inside() {
     fairway_lab::run(|lab| {
         let plain = Plain::new(lab);
-        let mut trace = start(&plain.host, "other");
+        let mut trace = start(&plain.host, "other --all");
         assert_eq!(trace.notes[0], "watching the host and inside other, web");
         ask(place(&plain, "other"), "172.18.0.2:80");
         assert!(ask(place(&plain, "other"), "172.17.0.2:80").starts_with("answered"));
