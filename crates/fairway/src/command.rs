@@ -6,6 +6,7 @@
 
 mod attach;
 mod command_options;
+mod complete;
 mod completion;
 mod daemon;
 mod declaration;
@@ -18,8 +19,10 @@ mod events;
 mod exec;
 mod explain;
 mod graph;
+mod groups;
 mod inspect;
 mod install;
+mod known;
 mod lifecycle;
 mod list;
 mod logs;
@@ -51,7 +54,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::builder::styling::Styles;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use fairway_kernel::system::inherit::unblock_signals;
 
 use crate::demo;
@@ -139,7 +142,7 @@ enum Verb {
     Graph(graph::GraphOptions),
     /// Trace real packets: each interface, chain and rewrite they pass
     Trace(trace::TraceOptions),
-    /// Serve a page with a live picture of the networks, containers, findings and the ways of packets
+    /// Serve a page with a live picture of the networks
     Ui(ui::UiOptions),
     /// Connect an existing network namespace to networks
     Attach(Box<attach::AttachOptions>),
@@ -157,7 +160,7 @@ enum Verb {
     /// Verify and display the durable records of the daemon
     #[command(subcommand)]
     Store(store::StoreCommand),
-    /// Install the systemd unit and the files that keep NetworkManager and others off Fairway's links
+    /// Install the systemd unit and the files that keep others off Fairway's links
     Install(install::InstallOptions),
     /// Remove the files that install wrote
     Uninstall(install::UninstallOptions),
@@ -170,21 +173,28 @@ enum Verb {
     System(system::SystemCommand),
     /// Display system-wide information
     Info(system::InfoOptions),
-    /// Print completions for a shell
-    #[command(hide = true)]
+    /// Generate the autocompletion script for a shell
     Completion(completion::CompletionOptions),
 }
 
 /// Runs the command that the arguments, the program's name among them, ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let parsed = match Arguments::try_parse_from(&arguments) {
+    match complete::answer(&arguments) {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => {}
+        Err(error) => return exit(usage::report(error, &arguments)),
+    }
+    let mut command = groups::grouped(Arguments::command());
+    let matches = command.try_get_matches_from_mut(&arguments);
+    let parsed = matches.and_then(|matches| Arguments::from_arg_matches(&matches));
+    let parsed = match parsed.map_err(|error| error.format(&mut command)) {
         Ok(parsed) => parsed,
-        Err(error) => return exit(usage::report(&error, &arguments)),
+        Err(error) => return exit(usage::report(error, &arguments)),
     };
     match parsed.verb {
         Verb::Demo => demo::main(),
-        _ => exit(parsed.run_and_report()),
+        _ => exit(parsed.run_and_report(&arguments)),
     }
 }
 
@@ -195,9 +205,10 @@ fn exit(code: i32) -> ExitCode {
 
 impl Arguments {
     /// Runs the command, prints its error if it fails, and returns the exit code.
-    fn run_and_report(self) -> i32 {
+    fn run_and_report(self, arguments: &[OsString]) -> i32 {
         let launches = matches!(self.verb, Verb::Run(_));
         let named = launches || matches!(self.verb, Verb::Daemon(_));
+        let host = self.host.last().cloned();
         match self.act() {
             Ok(code) => code,
             Err(error) if error.unheard() => 0,
@@ -205,6 +216,9 @@ impl Arguments {
                 let mut text = error.to_string();
                 if named {
                     text.insert_str(0, "fairway: ");
+                }
+                if let Some((kind, name)) = error.unknown().filter(|_| !usage::destroys(arguments)) {
+                    text.push_str(&known::near(host.as_deref().unwrap_or(DEFAULT_HOST), kind, name));
                 }
                 if let Some(hint) = error.hint(launches) {
                     text.push_str(&hint);

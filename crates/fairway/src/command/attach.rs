@@ -28,7 +28,12 @@ enum Format {
 
 /// Which namespace is to be put where.
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
+#[command(
+    disable_help_flag = true,
+    after_help = "Examples:
+  fairway attach --netns blue --network front       a namespace of ip netns
+  fairway attach --pid 4711 --name app -p 8080:80   the namespace of a process"
+)]
 pub(super) struct AttachOptions {
     /// Path of a network namespace, or the name of one in `ip netns`
     #[arg(long, value_name = "PATH", required_unless_present = "pid", conflicts_with = "pid")]

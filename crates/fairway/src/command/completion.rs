@@ -1,14 +1,15 @@
 //! `fairway completion`: what shells offer while a command is typed.
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::Arguments;
+use super::complete;
 use super::error::CommandError;
 use super::print::print;
 
 /// For which shell.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  source <(fairway completion bash)")]
 pub(super) struct CompletionOptions {
     /// Shell
     #[arg(value_enum)]
@@ -17,9 +18,7 @@ pub(super) struct CompletionOptions {
 
 impl CompletionOptions {
     pub(super) fn run(&self) -> Result<i32, CommandError> {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), "fairway", &mut script);
-        print(&String::from_utf8_lossy(&script))?;
+        print(&complete::script(&self.shell.to_string()).unwrap_or_default())?;
         Ok(0)
     }
 }

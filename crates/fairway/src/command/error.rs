@@ -11,6 +11,7 @@ use fairway_model::parse::ParseError;
 use thiserror::Error;
 
 use super::declaration::DeclareError;
+use super::known::Kind;
 use super::template::{TemplateError, Unshowable};
 use crate::daemon::DaemonError;
 use crate::install::InstallError;
@@ -145,6 +146,21 @@ impl CommandError {
     /// Whether the daemon does not know what was named.
     pub(super) fn not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. } | Self::NotFound { .. })
+    }
+
+    /// The kind and the name of what there is none of, if that is why the command failed.
+    pub(super) fn unknown(&self) -> Option<(Kind, &str)> {
+        match self {
+            Self::NotFound { kind: "network", name } => Some((Kind::Network, name)),
+            Self::NotFound { kind: "container", name } => Some((Kind::Sandbox, name)),
+            Self::NotFound { name, .. } => Some((Kind::Any, name)),
+            Self::Refused { status: 404, message } => {
+                let sandbox = message.strip_prefix("No such container: ").map(|name| (Kind::Sandbox, name));
+                let network = || message.strip_prefix("network ")?.strip_suffix(" not found");
+                sandbox.or_else(|| network().map(|name| (Kind::Network, name)))
+            }
+            _ => None,
+        }
     }
 
     /// Whether it is the request that makes no sense, as far as this program knows without the daemon: then

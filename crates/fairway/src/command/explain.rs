@@ -22,6 +22,11 @@ enum Format {
 
 /// Whose packet, and where to.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fairway explain web db:5432              from one sandbox to another
+  fairway explain lan host:8080            from the LAN to a published port
+  fairway explain web example.com:443      out
+  fairway explain docker:app podman:db:80  between containers of other engines")]
 pub(super) struct ExplainOptions {
     /// Source: a container of any engine, pid:NUMBER, netns:NAME, host, lan, lan:ADDRESS or an address;
     /// container:NAME for a container called host or lan

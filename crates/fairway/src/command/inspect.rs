@@ -4,8 +4,9 @@ use clap::{Args, ValueEnum};
 use fairway_api::Client;
 
 use super::error::CommandError;
-use super::print::{complain, print, print_line};
+use super::print::{complain_with, print, print_line};
 use super::template::{Template, Value};
+use super::{known, near};
 
 /// What can be shown in detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -72,7 +73,10 @@ pub(super) fn inspect(
         }
         None => print(&pretty(&found))?,
     }
-    failed.iter().for_each(complain);
+    for error in &failed {
+        let near = error.unknown().map(|(kind, name)| near::question(name, &known::names(client, kind)));
+        complain_with(error, &near.unwrap_or_default());
+    }
     Ok(i32::from(!failed.is_empty()))
 }
 

@@ -13,6 +13,10 @@ use super::print::{print, warn};
 
 /// Which ports to publish.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fairway publish web 8080:80             on all addresses of the host
+  fairway publish web 127.0.0.1:8080:80   on one
+  fairway publish web 7000-7009:7000-7009/udp")]
 pub(super) struct PublishOptions {
     /// Sandbox, running or not
     container: String,

@@ -13,7 +13,14 @@ use fairway_run::CapabilitySet;
 
 /// What is to be run, and where.
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true, override_usage = "fairway run [OPTIONS] [--] COMMAND [ARGUMENT]...")]
+#[command(
+    disable_help_flag = true,
+    override_usage = "fairway run [OPTIONS] [--] COMMAND [ARGUMENT]...",
+    after_help = "Examples:
+  fairway run --rm --network front -- ip address
+  fairway run -d --name web -p 8080:80 -- python3 -m http.server 80
+  fairway run -d --network name=front,alias=www,ip=172.28.0.9 -- python3 -m http.server"
+)]
 pub(super) struct RunOptions {
     /// Run the command in the background and print the sandbox ID
     #[arg(short, long)]

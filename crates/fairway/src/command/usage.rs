@@ -11,7 +11,9 @@ use super::docker::{instead_of_command, instead_of_flag};
 
 /// Prints what is wrong, or the help that was asked for, and returns the exit code: as Docker's, 125
 /// for a flag that cannot be, 1 for arguments that are missing and commands that there are not.
-pub(super) fn report(error: &clap::Error, arguments: &[OsString]) -> i32 {
+pub(super) fn report(mut error: clap::Error, arguments: &[OsString]) -> i32 {
+    propose_nothing_destructive(&mut error);
+    let error = &error;
     let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -35,6 +37,26 @@ pub(super) fn report(error: &clap::Error, arguments: &[OsString]) -> i32 {
             1
         }
         _ => 125,
+    }
+}
+
+/// Commands that stop, remove or disconnect what they name.
+const DESTRUCTIVE: [&str; 10] =
+    ["detach", "disconnect", "kill", "prune", "remove", "restart", "rm", "stop", "uninstall", "unpublish"];
+
+/// Whether the command that was meant may destroy what it names, so that no other name is proposed to it.
+pub(super) fn destroys(arguments: &[OsString]) -> bool {
+    meant(arguments).split(' ').any(|word| DESTRUCTIVE.contains(&word))
+}
+
+/// Leaves commands out of clap's suggestions that a hasty user should not run.
+fn propose_nothing_destructive(error: &mut clap::Error) {
+    let Some(ContextValue::Strings(suggested)) = error.get(ContextKind::SuggestedSubcommand) else { return };
+    let kept = |word: &&String| !DESTRUCTIVE.contains(&word.as_str());
+    let kept: Vec<String> = suggested.iter().filter(kept).cloned().collect();
+    error.remove(ContextKind::SuggestedSubcommand);
+    if !kept.is_empty() {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(kept));
     }
 }
 

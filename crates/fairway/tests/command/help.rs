@@ -1,5 +1,8 @@
 //! What `--help` says: all that can be asked for.
 
+use std::process::{Command, Stdio};
+
+use super::fake_daemon::FakeDaemon;
 use super::{UNUSED, fairway, text};
 
 fn help(words: &[&str]) -> String {
@@ -34,16 +37,61 @@ fn of_publish_and_unpublish() {
 }
 
 #[test]
+fn of_explain_and_trace() {
+    insta::assert_snapshot!(["explain", "trace"].map(|verb| help(&[verb, "--help"])).join("\n---\n"));
+}
+
+#[test]
+fn of_apply_and_export() {
+    insta::assert_snapshot!(["apply", "export"].map(|verb| help(&[verb, "--help"])).join("\n---\n"));
+}
+
+#[test]
 fn of_attach() {
     insta::assert_snapshot!(help(&["attach", "--help"]));
 }
 
+/// What a shell offers for the last of these words.
+fn completed(host: &str, words: &[&str]) -> Vec<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
+    command.env("FAIRWAY_HOST", host).env("FAIRWAY_COMPLETE", "bash").env("_CLAP_IFS", "\n");
+    command.env("_CLAP_COMPLETE_INDEX", words.len().to_string()).args(["--", "fairway"]).args(words);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    text(&output.stdout).lines().map(|line| line.trim().to_owned()).collect()
+}
+
 #[test]
-fn completions_know_the_flags() {
-    for shell in ["bash", "zsh", "fish"] {
-        let script = help(&["completion", shell]);
-        for word in ["network", "disconnect", "network-alias", "publish-all"] {
-            assert!(script.contains(word), "{shell}: {word}");
+fn names_drivers_and_options_are_completed() {
+    let daemon = FakeDaemon::new(vec![
+        ("GET /networks?", 200, r#"[{"Name": "bridge"}, {"Name": "front"}]"#.to_owned()),
+        ("GET /containers/json?", 200, r#"[{"Id": "1", "Names": ["/web"]}]"#.to_owned()),
+    ]);
+    for (words, expected) in [
+        (&["network", "conn"][..], &["connect"][..]),
+        (&["network", "connect", "fr"], &["front"]),
+        (&["network", "connect", "front", "w"], &["web"]),
+        (&["network", "rm", "front", "br"], &["bridge"]),
+        (&["run", "--network", "f"], &["front"]),
+        (&["exec", "w"], &["web"]),
+        (&["sandbox", "rm", "w"], &["web"]),
+        (&["inspect", ""], &["bridge", "front", "web"]),
+        (&["explain", "lan", "w"], &["web"]),
+        (&["explain", "l"], &["lan"]),
+        (&["network", "create", "--driver", "ma"], &["macvlan"]),
+        (&["network", "create", "--opt", "fairway.iso"], &["fairway.isolate="]),
+    ] {
+        let offered = completed(&daemon.host, words);
+        for word in expected {
+            assert!(offered.iter().any(|it| it == word), "{words:?}: {offered:?}");
         }
+    }
+    assert_eq!(completed(UNUSED, &["network", "connect", "fr"]), [""; 0], "no daemon is no reason to fail");
+}
+
+#[test]
+fn a_script_has_the_shell_ask() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = help(&["completion", shell]);
+        assert!(script.contains("FAIRWAY_COMPLETE") && script.contains("fairway"), "{shell}: {script}");
     }
 }

@@ -4,6 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
+use super::fake_daemon::FakeDaemon;
 use super::{UNUSED, fairway, text};
 
 /// Arguments; words of Docker's own that ours must have (in any letter case); the exit code.
@@ -72,6 +73,60 @@ fn what_is_mistyped_is_corrected() {
         let reported = text(&output.stderr);
         assert!(reported.contains(tip) && reported.contains("See 'fairway "), "{line}: {reported}");
         assert_eq!(output.status.code(), Some(code), "{line}");
+    }
+}
+
+/// The daemon of these tests has the network front and the sandbox web.
+fn daemon() -> FakeDaemon {
+    let networks = r#"[{"Name": "bridge"}, {"Name": "front"}]"#.to_owned();
+    let missing = |message: &str| format!("{{\"message\": \"{message}\"}}");
+    FakeDaemon::new(vec![
+        ("GET /networks?", 200, networks),
+        ("GET /containers/json?", 200, r#"[{"Id": "1", "Names": ["/web"]}]"#.to_owned()),
+        ("POST /networks/frnt/connect", 404, missing("network frnt not found")),
+        ("POST /networks/frnt/disconnect", 404, missing("network frnt not found")),
+        ("GET /containers/wbe/", 404, missing("No such container: wbe")),
+        ("GET /containers/elsewhere/", 404, missing("No such container: elsewhere")),
+        ("POST /containers/wbe/", 404, missing("No such container: wbe")),
+    ])
+}
+
+#[test]
+fn near_names_are_proposed_unless_the_command_destroys() {
+    let daemon = daemon();
+    for (line, reported) in [
+        (
+            "network connect frnt web",
+            "Error response from daemon: network frnt not found: did you mean front?",
+        ),
+        ("port wbe", "Error response from daemon: No such container: wbe: did you mean web?"),
+        ("port elsewhere", "Error response from daemon: No such container: elsewhere"),
+        ("publish wbe 80", "Error response from daemon: No such container: wbe: did you mean web?"),
+        ("network inspect frnt", "Error: No such network: frnt: did you mean front?"),
+        ("inspect wbe", "Error: No such object: wbe: did you mean web?"),
+        ("network disconnect frnt web", "Error response from daemon: network frnt not found"),
+        ("unpublish wbe 80", "Error response from daemon: No such container: wbe"),
+        ("stop wbe", "Error response from daemon: No such container: wbe"),
+        ("kill wbe", "Error response from daemon: No such container: wbe"),
+        ("rm wbe", "Error: No such container: wbe"),
+        ("network rm frnt", "Error: No such network: frnt"),
+    ] {
+        let output = fairway(&daemon.host, &line.split(' ').collect::<Vec<_>>());
+        assert_eq!(text(&output.stderr).trim_end(), reported, "{line}");
+        assert_eq!(output.status.code(), Some(1), "{line}");
+    }
+}
+
+#[test]
+fn no_command_that_destroys_is_proposed() {
+    for line in ["stp web", "kil web", "network prne", "network disconect app web", "remve web", "detch web"]
+    {
+        let output = fairway(UNUSED, &line.split(' ').collect::<Vec<_>>());
+        let said = text(&output.stderr);
+        for word in ["'stop'", "'kill'", "'prune'", "'disconnect'", "'rm'", "'detach'", "'remove'"] {
+            assert!(!said.contains(word), "{line}: {said}");
+        }
+        assert_eq!(output.status.code(), Some(1), "{line}");
     }
 }
 

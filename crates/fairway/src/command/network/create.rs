@@ -92,7 +92,13 @@ impl CreateOptions {
     }
 }
 
-/// What `-d` and `-o` can be.
+const EXAMPLES: &str = "Examples:
+  fairway network create front
+  fairway network create --subnet 172.28.0.0/16 --ipv6 -o com.docker.network.driver.mtu=9000 front
+  fairway network create -d lan -o parent=eth0 office
+";
+
+/// Examples, and what `-d` and `-o` can be.
 fn drivers_and_options() -> String {
     let drivers = Driver::CREATABLE.map(|(driver, help)| format!("  {:8} {help}\n", driver.name()));
     let options = NETWORK_OPTIONS.iter().map(|option| {
@@ -103,5 +109,5 @@ fn drivers_and_options() -> String {
         format!("  {}={}\n      {}{drivers}\n", option.name, option.value, option.help)
     });
     let options: String = options.collect();
-    format!("Drivers (--driver):\n{}\nOptions of drivers (--opt):\n{options}", drivers.concat())
+    format!("{EXAMPLES}\nDrivers (--driver):\n{}\nOptions of drivers (--opt):\n{options}", drivers.concat())
 }
