@@ -28,6 +28,8 @@ pub(super) enum CommandError {
     Client(ClientError),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    #[error("cannot {action}: {source}: what was done before stays, and the next apply goes on from there")]
+    Step { action: String, source: Box<CommandError> },
     #[error(transparent)]
     Declare(#[from] DeclareError),
     #[error(transparent)]
@@ -153,11 +155,14 @@ impl CommandError {
         match self {
             Self::NotFound { kind: "network", name } => Some((Kind::Network, name)),
             Self::NotFound { kind: "container", name } => Some((Kind::Sandbox, name)),
+            Self::Host(HostError::NotFound { text, .. }) => Some((Kind::Sandbox, text)),
             Self::NotFound { name, .. } => Some((Kind::Any, name)),
             Self::Refused { status: 404, message } => {
                 let sandbox = message.strip_prefix("No such container: ").map(|name| (Kind::Sandbox, name));
+                let end = || message.strip_prefix("cannot find \"")?.split('"').next();
                 let network = || message.strip_prefix("network ")?.strip_suffix(" not found");
-                sandbox.or_else(|| network().map(|name| (Kind::Network, name)))
+                let network = || network().map(|name| (Kind::Network, name));
+                sandbox.or_else(network).or_else(|| end().map(|name| (Kind::Sandbox, name)))
             }
             _ => None,
         }

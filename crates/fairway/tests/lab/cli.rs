@@ -366,3 +366,18 @@ fn a_supervisor_outlives_the_daemon() {
         assert_eq!(records(&stage), [""; 0]);
     });
 }
+
+#[test]
+fn the_name_that_is_nearest_to_an_end_of_a_packet_is_proposed() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        stay(&stage, "--name web --network none");
+        for line in ["explain wbe 10.0.0.1:80", "explain web wbe:80", "trace wbe"] {
+            let failed = fairway(&stage, line);
+            assert!(failed.errors.trim_end().ends_with(": did you mean web?"), "{line}: {failed:?}");
+            assert_ne!(failed.code, 0, "{line}");
+        }
+        let failed = fairway(&stage, "explain elsewhere 10.0.0.1:80");
+        assert!(!failed.errors.contains("did you mean"), "{failed:?}");
+    });
+}

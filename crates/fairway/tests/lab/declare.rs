@@ -130,6 +130,14 @@ fn what_cannot_be_changed_is_refused_before_anything_is() {
         let lines = applied(&stage, alone, "--prune");
         assert!(lines.contains("change network front: ipam.config: 172.28.0.0/16"), "{lines}");
 
+        // What only the daemon can know is refused in its place.
+        let overlap =
+            "networks: {a: {ipam: {config: [{subnet: 172.29.0.0/16}]}}, 0: {}, front: {external: true}}";
+        let failed = apply(&stage, overlap, "");
+        assert_eq!((failed.output.as_str(), failed.code), ("create network 0: it does not exist\n", 1));
+        let start = "cannot create network a: Error response from daemon: Pool overlaps";
+        assert!(failed.errors.lines().any(|line| line.starts_with(start)), "{failed:?}");
+
         let unknown = apply(&stage, "networks: {front: {drivr: lan}}", "");
         let start = "cannot read /run/declaration.yaml: line 1, column 20: unknown key \"drivr\": did you mean driver?";
         assert!(unknown.errors.starts_with(start) && unknown.code == 1, "{unknown:?}");

@@ -58,6 +58,7 @@ pages! {
     readme: "README.md";
     change_settings: "docs/how-to/change-settings.md";
     connect_two_hosts: "docs/how-to/connect-two-hosts.md";
+    declare_networks: "docs/how-to/declare-networks.md";
     find_a_lost_packet: "docs/how-to/find-a-lost-packet.md";
     foreign_firewalls: "docs/how-to/foreign-firewalls.md";
     install: "docs/how-to/install.md";
@@ -69,6 +70,7 @@ pages! {
     publish_ports: "docs/how-to/publish-ports.md";
     published_ports: "docs/explanation/published-ports.md";
     counters: "docs/reference/counters.md";
+    declaration: "docs/reference/declaration.md";
     docker_api: "docs/reference/docker-api.md";
     doctor: "docs/reference/doctor.md";
     driver_lan: "docs/reference/driver-lan.md";
@@ -86,8 +88,6 @@ pages! {
     sandbox_files: "docs/reference/sandbox-files.md";
     store: "docs/reference/store.md";
     trace: "docs/reference/trace.md";
-    declare_networks: "docs/how-to/declare-networks.md";
-    declaration: "docs/reference/declaration.md";
     first_network: "docs/tutorial/first-network.md";
 }
 

@@ -7,9 +7,9 @@ use fairway_api::types::{
     NetworkCreate, NetworkingConfig, PortMap,
 };
 use fairway_api::{decode, encode};
+use fairway_core::world::NetworkOptions;
 use fairway_kernel::namespace::NAMED_DIRECTORY;
-use fairway_model::SandboxKind;
-use fairway_model::parse;
+use fairway_model::{Driver, SandboxKind, parse};
 
 use super::error::Refusal;
 use super::file::{EndpointKeys, File, NetworkKeys, SandboxKeys, ServiceKeys};
@@ -135,7 +135,7 @@ impl Reader {
         }
         let mut request = NetworkCreate {
             name,
-            driver: keys.driver.unwrap_or_else(|| "bridge".to_owned()),
+            driver: keys.driver.filter(|driver| driver != "default").unwrap_or_else(|| "bridge".to_owned()),
             internal: keys.internal.unwrap_or_default(),
             attachable: keys.attachable.unwrap_or_default(),
             config_only: keys.config_only.unwrap_or_default(),
@@ -151,6 +151,18 @@ impl Reader {
             labels,
             ..NetworkCreate::default()
         };
+        if !Driver::CREATABLE.iter().any(|(driver, _)| driver.name() == request.driver) {
+            let drivers = Driver::CREATABLE.map(|(driver, _)| driver.name());
+            let near = near::question(&request.driver, &drivers);
+            let (driver, drivers) = (request.driver, drivers.join(", "));
+            self.refusals.push(Refusal::Driver { network: request.name, driver, near, drivers });
+            return None;
+        }
+        if let Err(refusal) = NetworkOptions::parse(&request.options) {
+            let (what, name, reason) = ("network", request.name, refusal.to_string());
+            self.refusals.push(Refusal::Value { what, name, reason });
+            return None;
+        }
         match decode::network(request.clone()) {
             Ok((read, _)) => {
                 // As the daemon shows them: without host bits, addresses in their short form.

@@ -42,16 +42,20 @@ pub(in crate::command) enum Refusal {
     NoExternal(String),
     #[error("cannot declare network {0}: it is predefined: declare it with external: true")]
     Predefined(String),
+    #[error("cannot find driver {driver:?} of network {network}{near}: it can be {drivers}")]
+    Driver { network: String, driver: String, near: String, drivers: String },
     #[error("cannot declare network {0} twice: give one of them another name")]
     Twice(String),
     #[error("cannot declare sandbox {0} twice: give one of them another name")]
     SandboxTwice(String),
     #[error("cannot connect {owner} to network {network}: it is not in networks{near}")]
     NoNetwork { owner: String, network: String, near: String },
-    #[error(
-        "cannot change sandbox {sandbox}: it was {kind}, and sandboxes declares namespaces: declare it in services"
-    )]
+    #[error("cannot change sandbox {sandbox}: it was {kind}: declare its networks and ports in services")]
     Kind { sandbox: String, kind: String },
+    #[error(
+        "cannot connect sandbox {sandbox}: it has no networks of its own in mode {mode}: run it with --network"
+    )]
+    Mode { sandbox: String, mode: String },
     #[error(
         "cannot use the namespace of sandbox {sandbox}: {path}: a path such as /run/netns/web, or a name of ip netns is expected"
     )]

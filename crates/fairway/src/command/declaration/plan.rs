@@ -144,6 +144,12 @@ impl Planner<'_> {
         let Some(there) = self.present.sandbox(&declared.name) else {
             return self.plan.notes.push(not_started(declared));
         };
+        let mode = there.host_config.network_mode.as_str();
+        let declares = declared.networks.is_some() || declared.ports.is_some();
+        if declares && (mode == "host" || mode.starts_with("container:")) {
+            let (sandbox, mode) = (declared.name.clone(), mode.to_owned());
+            return self.refusals.push(Refusal::Mode { sandbox, mode });
+        }
         if let Some(networks) = &declared.networks {
             self.endpoints(there, networks);
         }

@@ -75,20 +75,26 @@ impl Action {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verb, kind, name) = match &self.action {
-            Action::RemoveSandbox { name } => ("remove", "sandbox", name),
-            Action::RemoveNetwork { name } => ("remove", "network", name),
-            Action::CreateNetwork(network) => ("create", "network", &network.name),
-            Action::CreateSandbox(sandbox) => ("create", "sandbox", &sandbox.name),
-            Action::ReplaceNetwork(network) => ("change", "network", &network.name),
-            Action::UpdateNetwork { name, .. } => ("change", "network", name),
-            Action::Detach { name } => ("change", "sandbox", name),
-            Action::AttachAgain(sandbox) => ("change", "sandbox", &sandbox.name),
-            Action::Disconnect { sandbox, .. }
-            | Action::Unpublish { sandbox, .. }
-            | Action::Connect { sandbox, .. }
-            | Action::Publish { sandbox, .. } => ("change", "sandbox", sandbox),
+        write!(f, "{}: {}", self.action, self.reason)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, kind, name) = match self {
+            Self::RemoveSandbox { name } => ("remove", "sandbox", name),
+            Self::RemoveNetwork { name } => ("remove", "network", name),
+            Self::CreateNetwork(network) => ("create", "network", &network.name),
+            Self::CreateSandbox(sandbox) => ("create", "sandbox", &sandbox.name),
+            Self::ReplaceNetwork(network) => ("change", "network", &network.name),
+            Self::UpdateNetwork { name, .. } => ("change", "network", name),
+            Self::Detach { name } => ("change", "sandbox", name),
+            Self::AttachAgain(sandbox) => ("change", "sandbox", &sandbox.name),
+            Self::Disconnect { sandbox, .. }
+            | Self::Unpublish { sandbox, .. }
+            | Self::Connect { sandbox, .. }
+            | Self::Publish { sandbox, .. } => ("change", "sandbox", sandbox),
         };
-        write!(f, "{verb} {kind} {name}: {}", self.reason)
+        write!(f, "{verb} {kind} {name}")
     }
 }

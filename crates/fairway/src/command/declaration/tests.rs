@@ -174,6 +174,8 @@ networks:
   front: {ipam: {config: [{subnet: 172.28.0.0/33}]}}
   twin: {name: front, internal: true}
   other: {name: front}
+  near: {driver: brigde}
+  far: {driver_opts: {com.docker.network.driver.mtu: many}}
   bridge:
 sandboxes:
   web: {netns: ./web, networks: [twin]}
@@ -184,7 +186,9 @@ services:
   db: {}
 "), @r#"
     cannot declare network bridge: it is predefined: declare it with external: true
+    cannot read network far: invalid option com.docker.network.driver.mtu=many: 68 to 65535 bytes are expected
     cannot read network front: invalid subnet 172.28.0.0/33: an address and a prefix length such as 172.20.0.0/16 is expected
+    cannot find driver "brigde" of network near: did you mean bridge?: it can be bridge, routed, lan, macvlan, ptp
     cannot declare network front twice: give one of them another name
     cannot read sandbox a b: "a b" is not a name: only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed, up to 128 characters
     cannot read sandbox api: invalid IPv4 address: 1.2.3: an address such as 10.1.2.3 is expected
@@ -199,6 +203,9 @@ fn what_cannot_be_done_is_refused_before_anything_is() {
     let mut present = fresh(Vec::new());
     apply(&mut present, FILE, false);
     present.sandboxes.push(run("job"));
+    let mut shared = run("shared");
+    shared.host_config.network_mode = "host".to_owned();
+    present.sandboxes.push(shared);
     let text = "
 networks:
   front: {ipam: {config: [{subnet: 172.29.0.0/16}]}}
@@ -208,11 +215,14 @@ sandboxes:
   job: {}
   web: {networks: [front]}
   db: {netns: db, networks: [new]}
+services:
+  shared: {ports: [80]}
 ";
     let refusals = plan(&declared(text), &present, true).unwrap_err();
     let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"), @"
-    cannot change sandbox job: it was made by fairway run, and sandboxes declares namespaces: declare it in services
+    cannot change sandbox job: it was made by fairway run: declare its networks and ports in services
+    cannot connect sandbox shared: it has no networks of its own in mode host: run it with --network
     cannot change network front: ipam.config: 172.28.0.0/16 gateway 172.28.0.1 -> 172.29.0.0/16: sandbox web is on it: disconnect these first
     cannot find network ghost, which is declared external: create it, or declare it without external
     ");

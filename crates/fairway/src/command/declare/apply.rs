@@ -40,9 +40,10 @@ impl ApplyOptions {
             print_line("unchanged")?;
         }
         for step in plan.steps {
-            let line = step.to_string();
+            let (line, action) = (step.to_string(), step.action.to_string());
             if !self.dry_run {
-                send::send(client, step.action)?;
+                let failed = |source| CommandError::Step { action, source: Box::new(source) };
+                send::send(client, step.action).map_err(failed)?;
             }
             print_line(&line)?;
         }
