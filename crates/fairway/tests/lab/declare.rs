@@ -176,6 +176,14 @@ fn what_is_exported_changes_nothing_and_makes_the_same_elsewhere() {
         assert_eq!(lines.lines().filter(|line| line.starts_with("create")).count(), 11, "{lines}");
         assert_eq!(printed(&other, "export"), exported);
         assert_eq!(applied(&other, &exported, ""), "unchanged");
+
+        let (_far, interface) = stage.far(lab);
+        let subnet = "--subnet 10.20.0.0/24 --gateway 10.20.0.2 --ip-range 10.20.0.100-10.20.0.120";
+        printed(&stage, &format!("network create -d lan -o parent={interface} {subnet} office"));
+        printed(&stage, "sandbox create --network office --mac-address 02:42:ac:11:00:09 cam");
+        let exported = printed(&stage, "export");
+        assert!(exported.contains("office") && exported.contains("cam"), "{exported}");
+        assert_eq!(applied(&stage, &exported, "--prune"), "unchanged", "{exported}");
     });
 }
 

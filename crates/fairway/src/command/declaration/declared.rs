@@ -1,6 +1,7 @@
 //! What a file declares, as requests of the API.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use fairway_api::types::{
     ConfigReference, ContainerCreate, EndpointIpam, EndpointSettings, HostConfig, Ipam, IpamConfig,
@@ -9,7 +10,7 @@ use fairway_api::types::{
 use fairway_api::{decode, encode};
 use fairway_core::world::NetworkOptions;
 use fairway_kernel::namespace::NAMED_DIRECTORY;
-use fairway_model::{Driver, SandboxKind, parse};
+use fairway_model::{Driver, EndpointRequest, SandboxKind, parse};
 
 use super::error::Refusal;
 use super::file::{EndpointKeys, File, NetworkKeys, SandboxKeys, ServiceKeys};
@@ -225,6 +226,9 @@ impl Reader {
                     .iter()
                     .map(|(port, protocol)| (format!("{port}/{protocol}"), BTreeMap::new()))
                     .collect();
+                request.hostname = options.hostname;
+                request.host_config.dns_options = options.dns_options;
+                request.host_config.dns_search = options.dns_search;
                 request.host_config.dns = options.dns.iter().map(ToString::to_string).collect();
                 request.host_config.extra_hosts = encode::extra_hosts(&options.extra_hosts);
                 Some(Sandbox { name, path, created, request })
@@ -239,11 +243,6 @@ impl Reader {
     fn service(&mut self, key: String, keys: ServiceKeys) -> Service {
         let name = keys.container_name.unwrap_or(key);
         let networks = keys.networks.map(|networks| self.endpoints(&name, networks));
-        for (_, settings) in networks.iter().flatten() {
-            if let Err(failure) = decode::endpoint(settings.clone()) {
-                self.refusals.push(Refusal::value("service", &name, failure));
-            }
-        }
         Service { networks, ports: keys.ports.map(bindings), not_applied: keys.not_applied, name }
     }
 
@@ -261,10 +260,28 @@ impl Reader {
                 self.refusals.push(Refusal::NoNetwork { owner: owner.to_owned(), network: key, near });
                 continue;
             };
-            endpoints.push((network, settings(keys)));
+            match decode::endpoint(settings(keys)) {
+                Ok(read) => endpoints.push((network, canonical(read))),
+                Err(failure) => self.refusals.push(Refusal::value("the networks of", owner, failure)),
+            }
         }
         endpoints
     }
+}
+
+/// An endpoint as the daemon shows it: addresses and names in one form.
+fn canonical(read: EndpointRequest) -> EndpointSettings {
+    let text = |address: Option<IpAddr>| address.map(|address| address.to_string()).unwrap_or_default();
+    settings(EndpointKeys {
+        aliases: read.aliases,
+        ipv4_address: text(read.ipv4.map(IpAddr::V4)),
+        ipv6_address: text(read.ipv6.map(IpAddr::V6)),
+        mac_address: read.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+        gw_priority: Some(read.gateway_priority),
+        priority: None,
+        driver_opts: read.driver_options,
+        links: read.links.into_iter().map(|(name, alias)| format!("{name}:{alias}")).collect(),
+    })
 }
 
 fn settings(keys: EndpointKeys) -> EndpointSettings {
@@ -277,7 +294,7 @@ fn settings(keys: EndpointKeys) -> EndpointSettings {
         }),
         links: (!keys.links.is_empty()).then_some(keys.links),
         aliases: (!keys.aliases.is_empty()).then_some(keys.aliases),
-        mac_address: keys.mac_address.to_ascii_lowercase(),
+        mac_address: keys.mac_address,
         driver_opts: (!keys.driver_opts.is_empty()).then_some(keys.driver_opts),
         gw_priority: keys.gw_priority.unwrap_or_default(),
         ..EndpointSettings::default()

@@ -127,6 +127,31 @@ fn json_is_read_as_yaml_is() {
 }
 
 #[test]
+fn values_have_one_form() {
+    let one = "
+networks: {front: {ipam: {config: [{subnet: 'FD00:1:0::7/64', gateway: 'fd00:1:0::1'}]}}}
+sandboxes:
+  web:
+    networks: {front: {ipv6_address: 'FD00:1::00A', mac_address: '02-42-AC-00-00-0A'}}
+    dns: '0:0::1'
+    extra_hosts: [up=host-gateway]
+    expose: 7000-7001
+    ports: [{target: 80, published: 8080}]
+";
+    let other = "
+networks: {front: {ipam: {config: [{subnet: 'fd00:1::/64', gateway: 'fd00:1::1'}]}}}
+sandboxes:
+  web:
+    networks: {front: {ipv6_address: 'fd00:1::a', mac_address: '02:42:ac:00:00:0a'}}
+    dns: ['::1']
+    extra_hosts: {up: host-gateway}
+    expose: [7000, 7001/tcp]
+    ports: ['8080:80/tcp']
+";
+    assert_eq!(declared(one), declared(other));
+}
+
+#[test]
 fn unknown_keys_are_refused_with_the_near_one() {
     for (text, expected) in [
         ("network:\n  front:\n", "line 1, column 1: unknown key \"network\": did you mean networks?"),
@@ -191,7 +216,7 @@ services:
     cannot find driver "brigde" of network near: did you mean bridge?: it can be bridge, routed, lan, macvlan, ptp
     cannot declare network front twice: give one of them another name
     cannot read sandbox a b: "a b" is not a name: only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed, up to 128 characters
-    cannot read sandbox api: invalid IPv4 address: 1.2.3: an address such as 10.1.2.3 is expected
+    cannot read the networks of api: invalid IPv4 address: 1.2.3: an address such as 10.1.2.3 is expected
     cannot connect db to network frnt: it is not in networks: did you mean front?
     cannot use the namespace of sandbox web: ./web: a path such as /run/netns/web, or a name of ip netns is expected
     cannot declare sandbox db twice: give one of them another name
