@@ -208,8 +208,8 @@ networks:
         assert_eq!(
             made.errors,
             format!(
-                "WARNING: left service web: Fairway starts no images (image not applied): \
-                 start a program of this host with: {command}\n"
+                "WARNING: left service web: apply starts no programs (image not applied): \
+                 start one with: {command}\n"
             )
         );
         let start = command.trim_start_matches("fairway ").replace("PROGRAM", "sleep 1000");

@@ -246,7 +246,7 @@ fn kept(kind: &str, name: &str) -> String {
     format!("left {kind} {name}: {FORGOTTEN}: remove it with --prune")
 }
 
-/// How to start what Fairway cannot start from a Compose file.
+/// How to start the program of a service.
 fn not_started(service: &Service) -> String {
     let mut command = format!("fairway run -d --name {}", service.name);
     for (network, settings) in service.networks.iter().flatten() {
@@ -270,7 +270,7 @@ fn not_started(service: &Service) -> String {
         keys => format!(" ({} not applied)", keys.join(", ")),
     };
     format!(
-        "left service {}: Fairway starts no images{keys}: start a program of this host with: {command} -- PROGRAM",
+        "left service {}: apply starts no programs{keys}: start one with: {command} -- PROGRAM",
         service.name
     )
 }

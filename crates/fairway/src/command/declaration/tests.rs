@@ -287,7 +287,7 @@ volumes: {data: {}}
     change sandbox cron: connect to network data
     change sandbox cron: publish 127.0.0.1:9000:9000/udp
     (not applied: volumes: Fairway applies networks, sandboxes and the networks and ports of services)
-    (left service web: Fairway starts no images (image, environment not applied): start a program of this host with: fairway run -d --name web --network name=data --network name=shop_front,alias=www --publish 8080:80/tcp -- PROGRAM)
+    (left service web: apply starts no programs (image, environment not applied): start one with: fairway run -d --name web --network name=data --network name=shop_front,alias=www --publish 8080:80/tcp -- PROGRAM)
     ");
     let again = apply(&mut present, compose, false);
     assert!(again.starts_with('('), "{again}");
