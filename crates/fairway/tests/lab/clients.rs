@@ -81,17 +81,23 @@ fn a_container_is_started_waited_for_and_vanishes() {
 }
 
 #[test]
-fn there_is_no_image_but_the_hosts_files() {
+fn images_are_directories_and_the_hosts_files() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
         let (status, text) = create(&stage, "web", r#"{"Image":"busybox","Cmd":["true"]}"#);
         assert_eq!(status, 404);
-        assert!(text.contains("No such image: busybox: Fairway has none but host"), "{text}");
+        assert!(
+            text.contains("No such image: busybox: there are host: put its files into a directory"),
+            "{text}"
+        );
         assert_eq!(request(&stage, "GET", "/images/busybox/json", "").0, 404);
         assert_eq!(request(&stage, "GET", "/images/host/json", "").0, 200);
         let (status, text) = request(&stage, "POST", "/images/create?fromImage=busybox&tag=latest", "");
         assert_eq!(status, 501);
-        assert!(text.contains("Fairway has no images but host"), "{text}");
+        assert!(text.contains("a directory below DATA_ROOT/images"), "{text}");
+        stage.host.run_in(|| std::fs::create_dir_all("/var/lib/fairway/images/busybox").unwrap()).unwrap();
+        assert_eq!(request(&stage, "GET", "/images/busybox/json", "").0, 200);
+        assert_eq!(create(&stage, "web", r#"{"Image":"busybox","Cmd":["true"]}"#).0, 201);
         assert_eq!(request(&stage, "POST", "/swarm/leave?force=1", "").0, 503);
         let (status, text) = request(&stage, "GET", "/nothing/of/docker", "");
         assert_eq!(status, 404);

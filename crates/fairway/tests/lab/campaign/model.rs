@@ -171,7 +171,7 @@ impl Owner {
     /// The namespaces of the sandboxes that there are.
     pub fn places(&self, stage: &Stage) -> Vec<(String, Place)> {
         let attached = self.sandboxes.iter().filter(|(_, known)| known.now().is_some());
-        let place = |name: &String| stage.host.sandbox(&format!("/run/netns/{name}")).unwrap();
+        let place = |name: &String| stage.host.sandbox(format!("/run/netns/{name}")).unwrap();
         attached.map(|(name, _)| (name.clone(), place(name))).collect()
     }
 
