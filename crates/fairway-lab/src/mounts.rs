@@ -50,9 +50,9 @@ pub(crate) fn make_host(name: &str) -> Result<(), LabError> {
     make_etc(name)
 }
 
-/// What of /etc programs write in, and a host must not write in the machine's: the files of named
-/// namespaces, and our own.
-const OWN_DIRECTORIES: [&str; 2] = ["netns", "fairway"];
+/// What of /etc programs write in, and a host must not write in the machine's: the files of named namespaces, our own,
+/// and those that `fairway install` writes.
+const OWN_DIRECTORIES: [&str; 4] = ["netns", "fairway", "systemd", "NetworkManager"];
 
 /// An /etc that can be written: each entry is a link to the machine's, but for those with the identity of a host.
 fn make_etc(name: &str) -> Result<(), LabError> {
