@@ -26,6 +26,7 @@ mod known;
 mod lifecycle;
 mod list;
 mod logs;
+mod man;
 mod near;
 mod network;
 mod on_host;
@@ -175,6 +176,9 @@ enum Verb {
     Info(system::InfoOptions),
     /// Generate the autocompletion script for a shell
     Completion(completion::CompletionOptions),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(man::ManOptions),
 }
 
 /// Runs the command that the arguments, the program's name among them, ask for.
@@ -280,6 +284,7 @@ impl Arguments {
             Verb::System(command) => command.run(&mut session()?.client),
             Verb::Info(options) => options.run(&mut session()?.client),
             Verb::Completion(options) => options.run(),
+            Verb::Man(options) => options.run(),
             Verb::Store(command) => command.run(),
             Verb::Install(options) => options.run(),
             Verb::Uninstall(options) => options.run(host),

@@ -95,3 +95,26 @@ fn a_script_has_the_shell_ask() {
         assert!(script.contains("FAIRWAY_COMPLETE") && script.contains("fairway"), "{shell}: {script}");
     }
 }
+
+#[test]
+fn each_command_has_a_manual_page() {
+    let directory = tempfile::tempdir().unwrap();
+    help(&["man", directory.path().to_str().unwrap()]);
+    let page = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    let program = help(&["--help"]);
+    let groups = program
+        .split("\n\n")
+        .filter(|group| group.lines().next().is_some_and(|it| it.ends_with(" Commands:")));
+    let names: Vec<_> = groups
+        .flat_map(|group| group.lines().skip(1))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in &names {
+        assert!(page(&format!("fairway-{name}.1")).contains(".SH SYNOPSIS"), "{name}");
+    }
+    let create = page("fairway-network-create.1");
+    for text in ["Create a network", "\\-\\-subnet", "\\-\\-host"] {
+        assert!(create.contains(text), "{text}: {create}");
+    }
+}
