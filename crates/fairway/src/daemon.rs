@@ -16,9 +16,11 @@ mod plugin;
 mod reload;
 mod restart;
 mod signal;
+mod socket_group;
 mod take_over;
 mod tls;
 mod usage;
+mod watchdog;
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -63,7 +65,7 @@ pub enum DaemonError {
     Configuration(#[from] ConfigurationError),
     /// A daemon runs, whose work is not to be removed.
     #[error(
-        "cannot remove the daemon's objects: a daemon runs at {0}: stop it first: systemctl stop fairway"
+        "cannot remove the daemon's objects: a daemon runs at {0}: stop it first: systemctl stop fairway.socket fairway"
     )]
     Running(PathBuf),
     /// What the daemon made cannot be removed.
@@ -306,6 +308,7 @@ async fn failure(started: Started, socket: &Path) -> EngineError {
             if let Err(error) = notify::ready() {
                 tracing::warn!(%error, "failed to notify the service manager");
             }
+            watchdog::report(socket).await;
             std::future::pending().await
         }
         Ok(Err(error)) => error,

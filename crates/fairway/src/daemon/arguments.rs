@@ -42,6 +42,9 @@ pub struct DaemonArguments {
     /// Path of the PID file
     #[arg(short, long, value_name = "FILE")]
     pub pidfile: Option<PathBuf>,
+    /// Group for the unix socket [default: fairway, if there is one]
+    #[arg(short = 'G', long, value_name = "GROUP")]
+    pub group: Option<String>,
     /// Address and subnet of the default bridge
     #[arg(long, value_name = "CIDR", value_parser = subnet::<Ipv4Net>)]
     #[serde(deserialize_with = "cidr_key")]

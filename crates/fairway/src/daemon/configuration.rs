@@ -12,6 +12,7 @@ use super::arguments::{DaemonArguments, NetworkOption};
 use super::configuration_error::ConfigurationError;
 use super::endpoint::{ApiEndpoint, DEFAULT_SOCKET, TlsFiles};
 use super::file;
+use super::socket_group::SocketGroup;
 use crate::logging::Level;
 use crate::relay;
 
@@ -28,6 +29,8 @@ pub struct Configuration {
     pub on_demand: bool,
     /// The unix socket that the daemon listens at in any case.
     pub socket: PathBuf,
+    /// The group whose members may use the unix sockets.
+    pub socket_group: Option<SocketGroup>,
     /// Further places where the API is served.
     pub endpoints: Vec<ApiEndpoint>,
     /// The files of TLS, where the API is served at TCP.
@@ -60,6 +63,7 @@ impl DaemonArguments {
         check_host_gateway(all.host_gateway.as_deref().unwrap_or_default())?;
         warn_of_ipv6_flags(&all);
         let (socket, endpoints) = endpoints(&all)?;
+        let socket_group = SocketGroup::find(all.group.as_deref())?;
         let tls = tls_files(&all, &endpoints)?;
         if all.iptables == Some(false) && all.icc == Some(false) {
             return Err(ConfigurationError::Isolation);
@@ -82,6 +86,7 @@ impl DaemonArguments {
         Ok(Configuration {
             on_demand: all.on_demand,
             socket,
+            socket_group,
             endpoints,
             tls,
             data_root,

@@ -49,7 +49,7 @@ impl DaemonArguments {
             };
         }
         let merged = either! {
-            data_root: "data-root", exec_root: "exec-root", pidfile: "pidfile", bip: "bip",
+            data_root: "data-root", exec_root: "exec-root", pidfile: "pidfile", group: "group", bip: "bip",
             bridge: "bridge", ipv6: "ipv6", bip6: "bip6", fixed_cidr_v6: "fixed-cidr-v6",
             default_gateway_v6: "default-gateway-v6", host_gateway: "host-gateway-ips",
             default_network_opt: "default-network-opts",

@@ -12,6 +12,7 @@ use rustix::net::SocketType;
 use thiserror::Error;
 
 use super::endpoint::{ApiEndpoint, DEFAULT_SOCKET};
+use super::socket_group::SocketGroup;
 use super::{Configuration, DaemonError, tls};
 
 /// Who may command the daemon: its user and its group.
@@ -54,8 +55,12 @@ pub const SOCKET: &str = "api.sock";
 ///
 /// # Errors
 /// Another daemon has it, or the system refuses.
-pub fn listen(path: &Path, exec_root: &Path) -> Result<UnixListener, ListenError> {
-    let socket = if path == Path::new(DEFAULT_SOCKET) { exec_root.join(SOCKET) } else { path.to_owned() };
+pub fn listen(
+    path: &Path,
+    exec_root: &Path,
+    group: Option<SocketGroup>,
+) -> Result<UnixListener, ListenError> {
+    let socket = place(path, exec_root);
     let since = Instant::now();
     while UnixStream::connect(path).is_ok() {
         if since.elapsed() > LEAVING {
@@ -63,15 +68,21 @@ pub fn listen(path: &Path, exec_root: &Path) -> Result<UnixListener, ListenError
         }
         std::thread::sleep(LEAVING / 100);
     }
-    let listener = bind(&socket).map_err(|source| ListenError::Refused { path: socket.clone(), source })?;
+    let listener =
+        bind(&socket, group).map_err(|source| ListenError::Refused { path: socket.clone(), source })?;
     if path != socket {
         lead(path, &socket).map_err(|source| ListenError::Refused { path: path.to_owned(), source })?;
     }
     Ok(listener)
 }
 
+/// Where the socket of a path itself is.
+fn place(path: &Path, exec_root: &Path) -> PathBuf {
+    if path == Path::new(DEFAULT_SOCKET) { exec_root.join(SOCKET) } else { path.to_owned() }
+}
+
 /// The sockets of the API: that of the daemon in any case, further ones that are named, and those of systemd. TCP is
-/// served by a thread of its own.
+/// served by a thread of its own. The daemon's own socket is systemd's if systemd passes one at its path.
 ///
 /// # Errors
 /// One of them is another program's, or the system refuses.
@@ -79,16 +90,23 @@ pub fn listen_everywhere(
     configuration: &Configuration,
     activated: Vec<OwnedFd>,
 ) -> Result<Vec<UnixListener>, DaemonError> {
-    let Configuration { socket, exec_root, endpoints, tls, .. } = configuration;
-    let mut sockets = vec![listen(socket, exec_root)?];
-    let mut activated = activated.into_iter().map(UnixListener::from).peekable();
+    let Configuration { socket, socket_group, exec_root, endpoints, tls, .. } = configuration;
+    let mut activated: Vec<UnixListener> = activated.into_iter().map(UnixListener::from).collect();
+    if activated.is_empty() && endpoints.contains(&ApiEndpoint::Activated) {
+        return Err(ListenError::NotActivated.into());
+    }
+    let own = place(socket, exec_root);
+    let is_own = |listener: &UnixListener| {
+        listener.local_addr().is_ok_and(|address| address.as_pathname() == Some(&own))
+    };
+    let mut sockets = vec![match activated.iter().position(is_own) {
+        Some(index) => activated.swap_remove(index),
+        None => listen(socket, exec_root, *socket_group)?,
+    }];
     for endpoint in endpoints {
         match (endpoint, tls) {
-            (ApiEndpoint::Unix(path), _) => sockets.push(listen(path, exec_root)?),
-            (ApiEndpoint::Activated, _) if activated.peek().is_none() => {
-                return Err(ListenError::NotActivated.into());
-            }
-            (ApiEndpoint::Activated, _) => sockets.extend(&mut activated),
+            (ApiEndpoint::Unix(path), _) => sockets.push(listen(path, exec_root, *socket_group)?),
+            (ApiEndpoint::Activated, _) => sockets.append(&mut activated),
             (ApiEndpoint::Tls(address), Some(files)) => {
                 let bound = tls::serve(address, files, socket)?;
                 tracing::info!(%bound, "serving the API at tcp://{bound}");
@@ -128,9 +146,18 @@ pub fn remove(configuration: &Configuration) {
     }
 }
 
-fn bind(socket: &Path) -> io::Result<UnixListener> {
+fn bind(socket: &Path, group: Option<SocketGroup>) -> io::Result<UnixListener> {
     make_directory(socket)?;
-    Ok(unix_socket::listen(socket, SocketType::STREAM, MODE, BACKLOG)?.into())
+    let listener = unix_socket::listen(socket, SocketType::STREAM, MODE, BACKLOG)?;
+    if let Some(SocketGroup { number, named }) = group
+        && let Err(error) = std::os::unix::fs::chown(socket, None, Some(number))
+    {
+        if named {
+            return Err(error);
+        }
+        tracing::debug!(socket = %socket.display(), number, %error, "failed to give the socket to the default group");
+    }
+    Ok(listener.into())
 }
 
 fn lead(path: &Path, socket: &Path) -> io::Result<()> {

@@ -85,6 +85,7 @@ fn fixed(now: &Configuration, new: &Configuration) -> Vec<&'static str> {
         ("exec-root", now.exec_root != new.exec_root),
         ("docker-plugin", now.docker_plugin != new.docker_plugin),
         ("pidfile", now.pid_file != new.pid_file),
+        ("group", now.socket_group != new.socket_group),
         ("iptables-flavour", now.iptables != new.iptables),
         ("relay-user", now.settings.relay_user != new.settings.relay_user),
     ];

@@ -148,6 +148,34 @@ fn a_service_manager_is_notified_when_the_daemon_is_ready() {
 }
 
 #[test]
+fn the_watchdog_hears_of_a_daemon_that_answers() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::before_daemon(lab);
+        let path = format!("{SCRATCH}/notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        stage.daemon.launch_with(&[], &[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "300000")]);
+        let reported = |patience: Duration| {
+            manager.set_read_timeout(Some(patience)).unwrap();
+            let mut message = [0; 64];
+            manager
+                .recv(&mut message)
+                .ok()
+                .map(|length| String::from_utf8_lossy(&message[..length]).into_owned())
+        };
+        assert_eq!(reported(PATIENCE).as_deref(), Some("READY=1"));
+        for _ in 0..3 {
+            assert_eq!(reported(PATIENCE).as_deref(), Some("WATCHDOG=1"));
+        }
+        // One that accepts no request any more, as seen at its socket.
+        let socket = stage.daemon.address().trim_start_matches("unix://").to_owned();
+        fs::remove_file(&socket).unwrap();
+        let _silent = UnixListener::bind(&socket).unwrap();
+        // One report may be on its way.
+        assert!((0..3).any(|_| reported(Duration::from_secs(1)).is_none()));
+    });
+}
+
+#[test]
 fn an_image_as_a_command_is_answered_by_what_to_do_instead() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
