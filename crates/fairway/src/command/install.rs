@@ -93,6 +93,7 @@ impl InstallOptions {
         if !dry_run && changed(&outcomes) {
             print_line("Next:")?;
             if is_host(root) {
+                print_line("  groupadd --system --force fairway    # its members may use the daemon")?;
                 print_line("  systemctl daemon-reload && systemctl enable --now fairway")?;
                 reload_service_manager()?;
             } else {
@@ -122,7 +123,7 @@ impl UninstallOptions {
         }
         if !dry_run && changed(&outcomes) && is_host(root) {
             print_line("Next:")?;
-            print_line("  systemctl stop fairway; systemctl daemon-reload")?;
+            print_line("  systemctl stop fairway.socket fairway; systemctl daemon-reload")?;
             reload_service_manager()?;
         }
         Ok(0)

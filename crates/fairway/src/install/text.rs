@@ -14,8 +14,10 @@ const NETWORK: &str = "/etc/systemd/network/05-fairway.network";
 const LINK: &str = "/etc/systemd/network/05-fairway.link";
 const UNIT: &str = "/etc/systemd/system/fairway.service";
 
+const SOCKET_UNIT: &str = "/etc/systemd/system/fairway.socket";
+
 /// Where the files are, in the order in which they are written and reported.
-pub const PATHS: [&str; 4] = [NETWORK_MANAGER, NETWORK, LINK, UNIT];
+pub const PATHS: [&str; 5] = [NETWORK_MANAGER, NETWORK, LINK, UNIT, SOCKET_UNIT];
 
 /// A file that is installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,7 @@ pub fn files(program: &Path) -> Option<Vec<File>> {
             NETWORK_MANAGER => network_manager(),
             NETWORK => network(),
             LINK => link(),
+            SOCKET_UNIT => SOCKET.to_owned(),
             _ => unit(program),
         };
         File { path, text: format!("{MARK}\n{body}") }
@@ -111,6 +114,27 @@ MACAddressPolicy=none
     )
 }
 
+/// The daemon takes the socket over; without this unit it makes one.
+const SOCKET: &str = "\
+# Starts the daemon with the first request, and keeps requests that come between two daemons. Not needed for a daemon
+# that starts with the system: systemctl enable fairway. The group has to exist: groupadd --system fairway.
+
+[Unit]
+Description=Socket of Fairway, container networking
+# An on-demand daemon has the socket.
+ConditionPathExists=!/run/fairway/on-demand
+
+[Socket]
+ListenStream=/run/fairway/api.sock
+Symlinks=/run/fairway.sock
+SocketMode=0660
+SocketGroup=fairway
+RemoveOnStop=yes
+
+[Install]
+WantedBy=sockets.target
+";
+
 fn unit(program: &str) -> String {
     format!(
         "\
@@ -130,6 +154,8 @@ ExecReload={program} daemon --reload
 TimeoutStartSec=0
 Restart=always
 RestartSec=2
+# The daemon reports each third of that time that it has answered a request. Without a report it is started again.
+WatchdogSec=60
 # The relay carries connections on, and sandboxes run on, while there is no daemon.
 KillMode=process
 # One descriptor for each published port and family, in the daemon and in the relay.
@@ -137,9 +163,19 @@ LimitNOFILE=262144
 TasksMax=infinity
 # No option that gives a service mounts of its own (Private*=, most of Protect*=): the daemon mounts
 # namespaces below /run/netns, where others shall see them, and writes settings of the kernel.
+# What is started by Docker's API inherits what follows. So no option that takes from programs what Docker leaves them
+# (NoNewPrivileges=, RestrictSUIDSGID=, MemoryDenyWriteExecute=, UMask=, the system calls of @debug and @resources).
 LockPersonality=yes
 RestrictRealtime=yes
 SystemCallArchitectures=native
+SystemCallFilter=~@clock @cpu-emulation @module @obsolete @raw-io @reboot @swap
+SystemCallErrorNumber=EPERM
+ProtectClock=yes
+RestrictNamespaces=~user cgroup
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET
+CapabilityBoundingSet=CAP_AUDIT_WRITE CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID
+CapabilityBoundingSet=CAP_KILL CAP_MKNOD CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SETFCAP CAP_SETGID
+CapabilityBoundingSet=CAP_SETPCAP CAP_SETUID CAP_SYS_ADMIN CAP_SYS_CHROOT CAP_SYS_PTRACE CAP_SYS_RESOURCE
 
 [Install]
 WantedBy=multi-user.target

@@ -15,7 +15,8 @@ const NETWORK_MANAGER: &str = "etc/NetworkManager/conf.d/fairway.conf";
 const NETWORK: &str = "etc/systemd/network/05-fairway.network";
 const LINK: &str = "etc/systemd/network/05-fairway.link";
 const UNIT: &str = "etc/systemd/system/fairway.service";
-const ALL: [&str; 4] = [NETWORK_MANAGER, NETWORK, LINK, UNIT];
+const SOCKET: &str = "etc/systemd/system/fairway.socket";
+const ALL: [&str; 5] = [NETWORK_MANAGER, NETWORK, LINK, UNIT, SOCKET];
 
 pub(super) fn run(root: &Path, verb: &str, flags: &[&str]) -> Output {
     fairway(UNUSED, &[&[verb, "--root", root.to_str().unwrap()], flags].concat())
@@ -118,7 +119,7 @@ fn a_file_of_ours_is_brought_up_to_date() {
     put(root.path(), NETWORK, &format!("{MARK}[Match]\nName=fw*\n"));
     let said = install(root.path());
     assert!(said.contains(&format!("updated /{NETWORK}\n")), "{said}");
-    assert_eq!(said.matches("unchanged").count(), 3, "{said}");
+    assert_eq!(said.matches("unchanged").count(), 4, "{said}");
     assert_eq!(tree(root.path()), first);
     let said = done(root.path(), "install", &["--bin-path", "/opt/fairway"]);
     assert!(said.contains(&format!("updated /{UNIT}\n")), "{said}");
@@ -183,7 +184,7 @@ fn what_is_uninstalled_is_ours_alone() {
         said.contains(&format!("left, for fairway install did not make it: /{NETWORK_MANAGER}\n")),
         "{said}"
     );
-    assert_eq!(said.matches("removed").count(), 3, "{said}");
+    assert_eq!(said.matches("removed").count(), 4, "{said}");
     let left = tree(root.path());
     let files: Vec<_> =
         left.iter().filter(|(_, says)| says.is_some()).map(|(path, _)| path.as_str()).collect();
