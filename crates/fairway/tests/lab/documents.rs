@@ -64,6 +64,7 @@ pages! {
     install: "docs/how-to/install.md";
     isolate_sandboxes: "docs/how-to/isolate-sandboxes.md";
     lan_addresses: "docs/how-to/lan-addresses.md";
+    operate: "docs/how-to/operate.md";
     other_engines: "docs/how-to/other-engines.md";
     other_runtimes: "docs/how-to/other-runtimes.md";
     own_firewall_rules: "docs/how-to/own-firewall-rules.md";
