@@ -118,7 +118,7 @@ impl UninstallOptions {
         let outcomes = install::uninstall(root, *dry_run)?;
         report(&outcomes, *dry_run)?;
         if !self.purge && is_host(root) {
-            print_line("The daemon's tables and links remain: fairway daemon --remove removes them,")?;
+            print_line("The daemon's tables, links and relay remain: fairway daemon --remove removes them,")?;
             print_line("fairway uninstall --purge also its networks and logs.")?;
         }
         if !dry_run && changed(&outcomes) && is_host(root) {
