@@ -33,7 +33,7 @@ mod store;
 
 pub use change::{Change, Records};
 pub use error::StoreError;
-pub use store::{Outage, Store, Ticket};
+pub use store::{Outage, Statistics, Store, Ticket};
 
 /// Parses any bytes as a journal; for fuzz targets. What is in its place is read, as at a start.
 #[doc(hidden)]

@@ -37,6 +37,21 @@ pub struct Outage {
     pub error: StoreError,
 }
 
+/// What a store did since it was opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// How many changes were submitted.
+    pub submitted: u64,
+    /// How many writes were tried; changes that arrive together share one.
+    pub writes: u64,
+    /// How long they took together.
+    pub writing: Duration,
+    /// Whether the last one failed.
+    pub fails: bool,
+    /// The size of the files in bytes.
+    pub bytes: u64,
+}
+
 /// The result of changes that are written together; none before it is known.
 type Batch = OnceLock<Result<(), StoreError>>;
 
@@ -60,6 +75,10 @@ struct Queue {
     batch: Arc<Batch>,
     /// How many changes were submitted.
     submitted: u64,
+    /// How many writes were tried.
+    writes: u64,
+    /// How long they took together.
+    writing: Duration,
     /// Whether a thread is committing.
     committing: bool,
     /// Whether a change failed, and the caller has not taken it back.
@@ -171,6 +190,15 @@ impl Store {
         }
         self.shared.queue().outage.clone()
     }
+
+    /// What the store did since it was opened. Waits for no write.
+    pub fn statistics(&self) -> Statistics {
+        let size = |suffix| std::fs::metadata(companion_file(&self.shared.path, suffix)).map(|it| it.len());
+        let bytes = [".snapshot", ".journal"].into_iter().filter_map(|suffix| size(suffix).ok()).sum();
+        let queue = self.shared.queue();
+        let (submitted, writes, writing) = (queue.submitted, queue.writes, queue.writing);
+        Statistics { submitted, writes, writing, fails: queue.outage.is_some(), bytes }
+    }
 }
 
 impl Ticket {
@@ -228,7 +256,8 @@ impl Shared {
             let changes = std::mem::take(&mut queue.waiting);
             let batch = std::mem::take(&mut queue.batch);
             drop(queue);
-            let mut outcome = Outcome { shared: self, batch, error: Some(Arc::new(Interrupted)) };
+            let error = Some(Arc::new(Interrupted) as WriteError);
+            let mut outcome = Outcome { shared: self, batch, error, since: Instant::now() };
             outcome.error = self.disk().write(changes).err().map(|error| Arc::new(error) as WriteError);
             drop(outcome);
             queue = self.queue();
@@ -244,6 +273,7 @@ struct Outcome<'a> {
     shared: &'a Shared,
     batch: Arc<Batch>,
     error: Option<WriteError>,
+    since: Instant,
 }
 
 /// The error of changes whose committing thread panicked.
@@ -255,6 +285,8 @@ impl Drop for Outcome<'_> {
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
         queue.committing = false;
+        queue.writes += 1;
+        queue.writing += self.since.elapsed();
         match self.error.take() {
             None => {
                 let _ = self.batch.set(Ok(()));

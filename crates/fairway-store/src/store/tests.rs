@@ -238,6 +238,21 @@ fn a_failed_write_names_its_reason_and_the_next_change_tries_again() {
 }
 
 #[test]
+fn statistics_count_changes_and_writes_and_say_whether_the_last_failed() {
+    let directory = directory();
+    let store = Store::open(directory.path().join("world"), NO_WAIT).unwrap();
+    let tickets = [store.submit(put("a", b"1")), store.submit(put("b", b"2"))];
+    tickets.iter().for_each(|ticket| ticket.wait().unwrap());
+    let before = store.statistics();
+    assert_eq!((before.submitted, before.writes, before.fails), (2, 1, false));
+    assert!(before.bytes >= CAPACITY as u64 && before.writing > Duration::ZERO, "{before:?}");
+    store.shared.disk().files.faults.fail(0, usize::MAX);
+    store.commit(put("c", b"3")).unwrap_err();
+    let after = store.statistics();
+    assert_eq!((after.submitted, after.writes, after.fails), (3, 2, true));
+}
+
+#[test]
 fn a_failed_write_fails_all_that_was_submitted_with_it() {
     let directory = directory();
     let path = directory.path().join("world");
