@@ -7,6 +7,7 @@ use crate::policy::counting::Counted;
 use crate::world::World;
 use fairway_model::{NetworkId, Protocol, SandboxId};
 use fairway_ruleset::Count;
+use serde::{Deserialize, Serialize};
 
 /// Packets and bytes of a sandbox or network, by direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,6 +45,40 @@ pub struct Counters {
     pub networks: BTreeMap<NetworkId, Traffic>,
     /// The traffic of published ports.
     pub ports: Vec<PortTraffic>,
+}
+
+/// A resource of the relay that clients share.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SharedResource {
+    /// How many are in use.
+    pub open: u64,
+    /// How many may be in use.
+    pub limit: u64,
+    /// How many have begun since the relay started.
+    pub begun: u64,
+    /// How many of them were ended for others, at the limit.
+    pub evicted: u64,
+}
+
+/// What the relay counts since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RelayCounters {
+    /// TCP connections of the proxy.
+    pub connections: SharedResource,
+    /// UDP flows of the proxy.
+    pub flows: SharedResource,
+    /// DNS queries that were forwarded to name servers.
+    pub queries: SharedResource,
+    /// How many of those no name server answered.
+    pub unanswered: u64,
+    /// DNS queries that names of sandboxes answered.
+    pub answered_by_names: u64,
+    /// DNS queries that an earlier answer of a name server answered.
+    pub answered_by_cache: u64,
+    /// DNS queries that were refused: not valid, or without a name server.
+    pub refused: u64,
 }
 
 /// The traffic of each published port. Ports of ranges without traffic are omitted.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fairway_core::traffic::RelayCounters;
 use fairway_model::Protocol;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -203,6 +204,23 @@ impl RelayClient {
             if last {
                 return Ok(all);
             }
+        }
+    }
+
+    /// Reads what the relay counts; none from a relay of an earlier version.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn counters(&self) -> Result<Option<RelayCounters>, ClientError> {
+        if !self.hello.has_counters {
+            return Ok(None);
+        }
+        let mut connection = lock(&self.connection);
+        connection.set_timeout(TIMEOUT)?;
+        connection.request(&Request::Counters)?;
+        match connection.answer()?.0 {
+            Response::Counters(counters) => Ok(Some(counters)),
+            _ => Err(ClientError::UnexpectedResponse),
         }
     }
 

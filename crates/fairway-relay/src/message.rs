@@ -17,6 +17,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use fairway_core::traffic::RelayCounters;
 use fairway_model::Protocol;
 
 use crate::table::{Hello, ProxiedBytes, Record, RecordKey, Refusal};
@@ -82,6 +83,8 @@ pub(crate) enum Request<R = Record> {
     /// Report how many bytes were proxied through each port. Only for relays whose `Hello` says that they count.
     #[serde(rename = "Carried")]
     ProxiedBytes,
+    /// Report counters. Only for relays whose `Hello` says that they have them.
+    Counters,
     /// Send the whole table with its sockets, accept nothing from now on, and exit with the last connection or after
     /// this many milliseconds.
     HandOver {
@@ -105,6 +108,8 @@ pub(crate) enum Response<R = Record> {
         /// Whether this is the last packet.
         last: bool,
     },
+    /// To `Counters`.
+    Counters(RelayCounters),
     /// To `Describe` and `HandOver`.
     Records {
         /// Records with the number of their sockets in this packet.

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use fairway_core::object::SocketUse;
+use fairway_core::traffic::SharedResource;
 use fairway_model::Protocol;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -188,6 +189,16 @@ impl Proxy {
             };
             Some((*protocol, *address, carried))
         })
+    }
+
+    /// The TCP connections as a shared resource.
+    pub fn connections_resource(&self) -> SharedResource {
+        self.tcp.resource()
+    }
+
+    /// The UDP flows as a shared resource.
+    pub fn flows_resource(&self) -> SharedResource {
+        self.udp.resource()
     }
 
     /// All ports, as records of the table.

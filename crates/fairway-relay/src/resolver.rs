@@ -18,6 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use fairway_core::names::{Answer, NameTable, NameView, QueryType, Upstreams};
+use fairway_core::traffic::RelayCounters;
 use fairway_model::{NameServer, SandboxId};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -106,6 +107,8 @@ pub(crate) struct Resolvers {
     out: Vec<u8>,
     buffer: Vec<u8>,
     draining: bool,
+    /// What became of queries; those of the forwarder are counted there.
+    counters: RelayCounters,
 }
 
 impl Resolvers {
@@ -129,6 +132,7 @@ impl Resolvers {
             out: Vec::new(),
             buffer: vec![0; 65_536],
             draining: false,
+            counters: RelayCounters::default(),
         }
     }
 
@@ -260,6 +264,11 @@ impl Resolvers {
         self.forwarder.len()
     }
 
+    /// What the resolvers count.
+    pub fn counters(&self) -> RelayCounters {
+        RelayCounters { queries: self.forwarder.resource(), ..self.counters }
+    }
+
     /// Handles an event of one of the resolvers' sockets.
     pub fn ready(&mut self, poller: &Poller, token: Token, flags: EventFlags, now: Instant) {
         let Token(kind, place) = token;
@@ -321,14 +330,24 @@ impl Resolvers {
         let query = match wire::query(packet, &mut self.text) {
             Ok(query) => query,
             Err(Unfit::Silent) => return,
-            Err(Unfit::Code(code)) => return respond::unreadable(&mut self.out, packet, code),
+            Err(Unfit::Code(code)) => {
+                self.counters.refused += 1;
+                return respond::unreadable(&mut self.out, packet, code);
+            }
         };
         if query.edns.is_some() && wire::edns_version(packet, &query) > 0 {
+            self.counters.refused += 1;
             return respond::only_code(&mut self.out, packet, &query, code::BAD_VERSION);
         }
         let kind = if query.class == wire::INTERNET { query_type(query.kind) } else { QueryType::Other };
         let limit = limit(requestor, &query);
-        let upstreams = match self.names.answer(sandbox, &self.text, kind) {
+        let answer = self.names.answer(sandbox, &self.text, kind);
+        match answer {
+            Answer::Forward(_) => {}
+            Answer::NoUpstream => self.counters.refused += 1,
+            _ => self.counters.answered_by_names += 1,
+        }
+        let upstreams = match answer {
             Answer::Addresses(all) => {
                 let ttl = self.names.ttl(sandbox);
                 return respond::addresses(&mut self.out, packet, &query, (limit, ttl), &all);
@@ -355,11 +374,13 @@ impl Resolvers {
         let key = Forwarder::key(packet, &query, &servers);
         let origin = self.forwarder.origin(asker, &servers);
         if let Some((bytes, reply, age)) = self.forwarder.cache.find(origin, &key, now) {
+            self.counters.answered_by_cache += 1;
             return respond::relayed(&mut self.out, packet, &query, limit, (bytes, reply), age);
         }
         let head = packet.get(..query.end).unwrap_or(packet);
         let waiting = Waiting { requestor, packet: head.into(), query };
         if !self.forwarder.ask(poller, asker, waiting, key, &servers, now) {
+            self.counters.refused += 1;
             return respond::only_code(&mut self.out, packet, &query, code::SERVER_FAILURE);
         }
         if let Requestor::Tcp(client) = requestor
@@ -378,7 +399,10 @@ impl Resolvers {
                         let limit = limit(*requestor, query);
                         respond::relayed(&mut self.out, packet, query, limit, (bytes, reply), 0);
                     }
-                    None => respond::only_code(&mut self.out, packet, query, code::SERVER_FAILURE),
+                    None => {
+                        self.counters.unanswered += 1;
+                        respond::only_code(&mut self.out, packet, query, code::SERVER_FAILURE);
+                    }
                 }
                 self.reply(poller, pending.asker, *requestor, now);
             }

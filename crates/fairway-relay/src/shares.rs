@@ -91,6 +91,11 @@ where
         self.limit = limit;
     }
 
+    /// The limit.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Adds a part that is used now, or replaces the one with its key.
     pub fn insert(
         &mut self,

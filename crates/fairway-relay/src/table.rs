@@ -177,4 +177,7 @@ pub struct Hello {
     /// Whether its resolvers query name servers from the sandboxes' namespaces.
     #[serde(rename = "asks_inside", default)]
     pub queries_from_sandbox: bool,
+    /// Whether it counts connections, flows and queries.
+    #[serde(default)]
+    pub has_counters: bool,
 }

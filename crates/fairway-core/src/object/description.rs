@@ -17,6 +17,30 @@ const fn program(chain: &RuleChain) -> &'static str {
 }
 
 impl Key {
+    /// The kind of the object, in one word for a label.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Ruleset => "ruleset",
+            Self::Sysctl(_) => "sysctl",
+            Self::Bridge(_) => "bridge",
+            Self::Route(_) => "route",
+            Self::Uplink(_) => "uplink",
+            Self::Veth(_) => "interface",
+            Self::TrafficLimit(_) => "traffic_limit",
+            Self::DummyParent(_) => "dummy_parent",
+            Self::Macvlan(_) => "macvlan",
+            Self::Pair(_) => "ptp_pair",
+            Self::Netns(_) => "namespace",
+            Self::SandboxRoutes(_) => "sandbox_routes",
+            Self::Chain(_) => "chain",
+            Self::Rules(..) => "rule",
+            Self::Element(..) => "set_element",
+            Self::Socket(..) => "port",
+            Self::File(..) => "file",
+            Self::Names(_) | Self::View(_) | Self::HostServers => "names",
+        }
+    }
+
     /// Names the object, with the names of sandboxes and networks that `sandbox` and `network` return.
     pub fn describe(
         &self,

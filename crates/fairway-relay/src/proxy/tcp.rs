@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use fairway_core::traffic::SharedResource;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
@@ -63,6 +64,10 @@ pub(crate) struct Tcp {
     resting: Vec<SlabKey>,
     rest_until: Option<Instant>,
     limits: ProxyLimits,
+    /// How many connections have begun.
+    begun: u64,
+    /// How many were ended for others.
+    evicted: u64,
 }
 
 impl Tcp {
@@ -79,6 +84,8 @@ impl Tcp {
             resting: Vec::new(),
             rest_until: None,
             limits: limits.clone(),
+            begun: 0,
+            evicted: 0,
         }
     }
 
@@ -92,6 +99,7 @@ impl Tcp {
     /// Resets connections of the greediest until the others fit.
     fn end_greediest(&mut self, poller: &Poller) {
         while let Some(place) = self.shares.excess().or_else(|| self.waiting.excess()) {
+            self.evicted += 1;
             self.end(poller, place, true);
         }
     }
@@ -170,6 +178,12 @@ impl Tcp {
         self.connections.len()
     }
 
+    /// The connections as a shared resource.
+    pub fn resource(&self) -> SharedResource {
+        let (open, limit) = (self.connections.len() as u64, self.shares.limit() as u64);
+        SharedResource { open, limit, begun: self.begun, evicted: self.evicted }
+    }
+
     /// Accepts waiting connections at a port.
     pub fn accept(&mut self, poller: &Poller, place: SlabKey, now: Instant) {
         for _ in 0..ACCEPTS {
@@ -241,6 +255,7 @@ impl Tcp {
             party,
             waiting: 0,
         });
+        self.begun += 1;
         self.shares.insert(place, party.0, party.1, 1, self.limits.connect_timeout, now);
         let Some(connection) = self.connections.get(place) else { return Ok(()) };
         if let Some(listener) = self.listeners.get_mut(listener) {

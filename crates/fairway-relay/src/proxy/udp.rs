@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use fairway_core::traffic::SharedResource;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
 
@@ -47,6 +48,10 @@ pub(crate) struct Udp {
     idle: Duration,
     /// Flows by the sandbox that they lead to and their client.
     shares: Shares<IpAddr, IpAddr, SlabKey>,
+    /// How many flows have begun.
+    begun: u64,
+    /// How many were ended for others.
+    evicted: u64,
 }
 
 impl Udp {
@@ -59,6 +64,8 @@ impl Udp {
             ancillary: datagram::space(),
             idle: limits.flow_idle,
             shares: Shares::new(limits.flows),
+            begun: 0,
+            evicted: 0,
         }
     }
 
@@ -71,8 +78,15 @@ impl Udp {
     /// Ends flows of the greediest until the others fit.
     fn end_greediest(&mut self) {
         while let Some(flow) = self.shares.excess() {
+            self.evicted += 1;
             self.end(flow);
         }
+    }
+
+    /// The flows as a shared resource.
+    pub fn resource(&self) -> SharedResource {
+        let (open, limit) = (self.flows.len() as u64, self.shares.limit() as u64);
+        SharedResource { open, limit, begun: self.begun, evicted: self.evicted }
     }
 
     /// Ends a flow.
@@ -221,6 +235,7 @@ impl Udp {
             return Err(errno);
         }
         listener.flows.insert((client, asked.address), flow);
+        self.begun += 1;
         self.shares.insert(flow, target.ip(), source(client.ip()), 1, self.idle, now);
         self.end_greediest();
         Ok(flow)

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use fairway_core::traffic::SharedResource;
 use fairway_model::NameServer;
 use rustix::io::Errno;
 
@@ -105,6 +106,10 @@ pub(crate) struct Forwarder {
     waiting: usize,
     /// The most queries that may wait.
     most: usize,
+    /// How many queries were forwarded.
+    begun: u64,
+    /// How many questions were dropped for others.
+    evicted: u64,
     /// When attempts time out, soonest first.
     deadlines: BTreeSet<(Instant, SlabKey, u32)>,
     /// When attempts over UDP are sent again, soonest first.
@@ -132,6 +137,8 @@ impl Forwarder {
             sockets: Slab::default(),
             waiting: 0,
             most: limits.waiting,
+            begun: 0,
+            evicted: 0,
             deadlines: BTreeSet::new(),
             resends: VecDeque::new(),
             failed: Vec::new(),
@@ -165,6 +172,12 @@ impl Forwarder {
     /// How many queries wait.
     pub fn len(&self) -> usize {
         self.waiting
+    }
+
+    /// The forwarded queries as a shared resource.
+    pub fn resource(&self) -> SharedResource {
+        let (open, limit) = (self.waiting as u64, self.most as u64);
+        SharedResource { open, limit, begun: self.begun, evicted: self.evicted }
     }
 
     /// How many queries of one resolver wait.
@@ -234,6 +247,7 @@ impl Forwarder {
             && let Some(pending) = self.pending.get_mut(*place)
         {
             pending.waiting.push(waiting);
+            self.begun += 1;
             (sandbox.waiting, self.waiting) = (sandbox.waiting + 1, self.waiting + 1);
             return true;
         }
@@ -259,8 +273,9 @@ impl Forwarder {
         sandbox.order.push(place, |place| self.pending.get(place).is_some());
         (sandbox.waiting, self.waiting) = (sandbox.waiting + 1, self.waiting + 1);
         let sent = self.ask_next(poller, place, now);
-        if !sent {
-            self.remove(poller, place);
+        match sent {
+            true => self.begun += 1,
+            false => drop(self.remove(poller, place)),
         }
         self.go_on(poller, now);
         sent
@@ -275,6 +290,7 @@ impl Forwarder {
             && let Some(pending) = self.pending.get_mut(place)
         {
             pending.servers.clear();
+            self.evicted += pending.waiting.len() as u64;
             self.failed.push((place, pending.attempt));
         }
     }

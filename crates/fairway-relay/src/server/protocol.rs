@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use fairway_core::traffic::RelayCounters;
 use fairway_model::{Protocol, SandboxId};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -285,6 +286,11 @@ impl Relay {
                 Ok(vec![answer(&Response::Changed(refusals))?])
             }
             Request::ProxiedBytes => self.proxied_bytes(),
+            Request::Counters => Ok(vec![answer(&Response::Counters(RelayCounters {
+                connections: self.proxy.connections_resource(),
+                flows: self.proxy.flows_resource(),
+                ..self.resolvers.counters()
+            }))?]),
             Request::Describe { sockets } => self.describe(sockets),
             Request::HandOver { limit } => {
                 let longest = Duration::from_secs(365 * 86_400);
@@ -309,6 +315,7 @@ impl Relay {
             missing: self.control.confinement.missing.clone(),
             counts_bytes: true,
             queries_from_sandbox: true,
+            has_counters: true,
         }))
     }
 
