@@ -9,6 +9,7 @@ use fairway_core::traffic::Counters;
 use fairway_core::world::{Command, Refusal, TimedEvent, World};
 use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
+use fairway_inspect::metrics::Measurements;
 use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use fairway_model::RefusalKind;
 use fairway_model::{Namespace, NetworkId, ProcessIdentity, ResourceLimits, SandboxId};
@@ -303,6 +304,9 @@ pub trait EngineApi: Send + Sync + 'static {
     /// # Errors
     /// The kernel cannot be read.
     fn counters(&self) -> Result<Counters, Failure>;
+
+    /// What the engine measured; the API's clients are still to be added.
+    fn measurements(&self) -> Measurements;
 
     /// A command of this program that is a client of this daemon; the arguments are still to be added.
     fn program(&self) -> std::process::Command;

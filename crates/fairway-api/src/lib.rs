@@ -25,4 +25,6 @@ pub use engine_api::{
     About, Applied, EngineApi, ExitListener, Failure, FailureKind, InterfaceUsage, Located,
     NamespaceReference, SandboxFiles, Stopping, Usage,
 };
-pub use server::{API_VERSION, Clients, Limits, MINIMUM_API_VERSION, Requests, fuzz, runtime, serve};
+pub use server::{
+    API_VERSION, Clients, Limits, MINIMUM_API_VERSION, Requests, fuzz, runtime, serve, serve_metrics,
+};

@@ -16,6 +16,7 @@ mod fuzz;
 mod hijack;
 mod join;
 mod known;
+mod metrics;
 mod network;
 mod process;
 mod reply;
@@ -49,6 +50,8 @@ pub use clients::{Clients, Limits, Requests};
 use exec::Execs;
 pub use fuzz::fuzz;
 use hijack::Upgrade;
+pub use metrics::serve_metrics;
+use metrics::{Metrics, SCRAPES_AT_ONCE};
 use reply::{Reply, Sent};
 use route::{Route, Task};
 
@@ -69,7 +72,7 @@ const ENDINGS_AT_ONCE: usize = 32;
 /// How many connections above the limit get a reply at once; further ones are closed without a reply.
 const REFUSALS_AT_ONCE: usize = 64;
 /// How many threads run engine calls.
-const THREADS: usize = CALLS_AT_ONCE + LOOKS_AT_ONCE + ENDINGS_AT_ONCE;
+const THREADS: usize = CALLS_AT_ONCE + LOOKS_AT_ONCE + ENDINGS_AT_ONCE + SCRAPES_AT_ONCE;
 /// How often connections whose client takes too long to send a request are closed.
 const SLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How long replies in progress may take when the daemon stops.
@@ -126,6 +129,7 @@ async fn accept(
     let listeners = listeners.into_iter().map(tokio::net::UnixListener::from_std);
     let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
     let server = Server {
+        metrics: Metrics::new(Arc::clone(&engine), clients),
         engine,
         turns: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
         looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
@@ -184,6 +188,7 @@ struct Server {
     execs: Execs,
     /// The clients that attached to containers which do not run yet.
     waiting: Waiting,
+    metrics: Metrics,
 }
 
 impl Server {
@@ -207,7 +212,9 @@ impl Server {
         if connection.take_large_body() {
             self.engine.release_memory();
         }
-        reply.into_response().map(|body| Sent::new(body, connection))
+        let response = reply.into_response();
+        connection.count_reply(response.status().as_u16());
+        response.map(|body| Sent::new(body, connection))
     }
 
     async fn reply(
@@ -270,6 +277,7 @@ impl Server {
             }
             Route::Resize(id) => self.resize(id, call).await,
             Route::Top(id) => self.top(id).await,
+            Route::Metrics => self.metrics.read().await,
             Route::ExecCreate(id) => self.create_exec(id, call).await,
             Route::ExecStart(id) => self.start_exec(id, call, upgrade).await,
             Route::ExecInspect(id) => self.inspect_exec(&id),

@@ -18,10 +18,11 @@ pub(crate) mod tests;
 mod undo;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use fairway_core::world::{Change, Command, CreateNetwork, PARENT_OPTION, World};
+use fairway_core::world::{Change, Command, CreateNetwork, Event, PARENT_OPTION, Subject, World};
+use fairway_inspect::metrics::CommandMeasurements;
 use fairway_model::{SandboxKind, SandboxState};
 use fairway_store::Store;
 
@@ -43,6 +44,8 @@ pub(crate) struct Committer {
     pub events: Events,
     /// The routes of the host that were reported to overlap a network: network and route.
     pub overlapping_routes: Mutex<BTreeSet<(String, String)>>,
+    /// How long commands took, and how many were not carried out.
+    pub measured: Mutex<CommandMeasurements>,
 }
 
 /// Nanoseconds since 1970, by the clock of the host.
@@ -50,6 +53,25 @@ pub(crate) struct Committer {
 pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// What a command did with the endpoints of a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attachment {
+    Attached,
+    Detached,
+}
+
+/// Whether a command connected a sandbox to networks or disconnected it.
+fn attachment(command: &Command, events: &[Event]) -> Option<Attachment> {
+    let has = |action| events.iter().any(|it| it.subject == Subject::Network && it.action == action);
+    match command {
+        Command::Join(_) => Some(Attachment::Attached),
+        Command::Leave { .. } => Some(Attachment::Detached),
+        _ if has("connect") => Some(Attachment::Attached),
+        _ if has("disconnect") => Some(Attachment::Detached),
+        _ => None,
+    }
 }
 
 impl Committer {
@@ -90,6 +112,20 @@ impl Committer {
 
     /// Runs a command. When this returns it is durable and applied, or it has changed nothing.
     pub fn execute(&self, command: Command) -> Result<Change, EngineError> {
+        let since = Instant::now();
+        let outcome = self.carry_out(command);
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        match &outcome {
+            Ok((_, Some(Attachment::Attached))) => measured.attaches.observe(since.elapsed()),
+            Ok((_, Some(Attachment::Detached))) => measured.detaches.observe(since.elapsed()),
+            Ok((_, None)) => {}
+            Err(error) if error.kind().is_some() => measured.refused += 1,
+            Err(_) => measured.failed += 1,
+        }
+        outcome.map(|(change, _)| change)
+    }
+
+    fn carry_out(&self, command: Command) -> Result<(Change, Option<Attachment>), EngineError> {
         let command = match command {
             Command::CreateNetwork(request) => {
                 // Its subnet must not meet a route that the host has had for a moment only.
@@ -110,10 +146,11 @@ impl Committer {
             _ => None,
         };
         let Committed { change, events } = self.pipeline.run(&command)?;
+        let attachment = attachment(&command, &events);
         self.events.emit(events, self.now());
         self.watch_sandbox(&change);
         self.notify_exit(&change, exit_code);
-        Ok(change)
+        Ok((change, attachment))
     }
 
     /// Sends the exit code to the waiters of the sandbox.

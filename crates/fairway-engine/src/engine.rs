@@ -11,6 +11,7 @@ use fairway_core::traffic::Counters;
 use fairway_core::world::{Change, Command, UNKNOWN_EXIT_CODE, World};
 use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
+use fairway_inspect::metrics::Measurements;
 use fairway_inspect::trace::TraceRequest;
 use fairway_kernel::iptables::Flavour;
 use fairway_kernel::namespace::Workers;
@@ -201,6 +202,7 @@ impl Engine {
             exit_waiters: ExitWaiters::default(),
             events: Events::default(),
             overlapping_routes: Mutex::new(BTreeSet::new()),
+            measured: Mutex::default(),
         });
         let reconciler = Arc::new(Reconciler {
             committer: Arc::clone(&committer),
@@ -320,6 +322,11 @@ impl Engine {
     /// The kernel refuses to list them.
     pub fn counters(&self) -> Result<Counters, EngineError> {
         self.inspector.counters()
+    }
+
+    /// What the engine measured since it was opened. Writes nothing and waits for no command.
+    pub fn measurements(&self) -> Measurements {
+        self.inspector.measurements()
     }
 
     /// Walks a packet through the running host or, with `by_plan`, through the host as planned.

@@ -1,8 +1,9 @@
-//! Answers questions about the running host: `explain`, `doctor`, `graph`, `plan`, `trace` and the traffic counters.
+//! Answers questions about the running host: `explain`, `doctor`, `graph`, `plan`, `trace`, the traffic counters and metrics.
 
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod graph;
+mod metrics;
 mod plan;
 pub(crate) mod trace;
 mod traffic;

@@ -25,6 +25,7 @@ use fairway_core::object::{Difference, Fragment, Key, Object, Phase};
 use fairway_core::plan::describe;
 use fairway_core::world::{Change, Command};
 use fairway_inspect::doctor::Deviation;
+use fairway_inspect::metrics::RepairMeasurements;
 use fairway_relay::table::Record;
 
 use crate::apply::Applier;
@@ -41,14 +42,17 @@ use foreign_firewall::ForeignFirewalls;
 /// How many repairs are kept.
 const REMEMBERED: usize = 64;
 
-/// The last repairs of the daemon, with their times.
+/// The repairs of the daemon: the last ones with their times, and how many there were.
 #[derive(Debug, Default)]
-pub(crate) struct Repairs(Mutex<VecDeque<(i64, String)>>);
+pub(crate) struct Repairs {
+    last: Mutex<VecDeque<(i64, String)>>,
+    measured: Mutex<RepairMeasurements>,
+}
 
 impl Repairs {
     /// Adds a repair at a time, in nanoseconds since 1970.
     pub fn remember(&self, at: i64, what: String) {
-        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut times = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if times.len() == REMEMBERED {
             times.pop_front();
         }
@@ -57,7 +61,31 @@ impl Repairs {
 
     /// All kept repairs, oldest first; times are in nanoseconds since 1970.
     pub fn all(&self) -> Vec<(i64, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Counts a comparison of the kernel with the Plan, with the repair that it led to.
+    fn count_comparison<T>(&self, outcome: &Result<T, EngineError>) {
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        measured.comparisons += 1;
+        measured.failed += u64::from(outcome.is_err());
+    }
+
+    /// Counts a repair of these objects.
+    fn count_repair<'a>(&self, repaired: impl Iterator<Item = &'a Key>) {
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        measured.repairs += 1;
+        repaired.for_each(|key| *measured.repaired.entry(key.kind()).or_default() += 1);
+    }
+
+    /// Counts an object that could not be repaired, and is tried again.
+    fn count_failure(&self) {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner).failed += 1;
+    }
+
+    /// How many comparisons and repairs there were.
+    pub fn measured(&self) -> RepairMeasurements {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -126,7 +154,9 @@ impl Reconciler {
     ) -> Result<Option<Duration>, EngineError> {
         let _exclusive =
             self.committer.pipeline.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
-        pace.repair(self, netns, now)
+        let outcome = pace.repair(self, netns, now);
+        self.repairs.count_comparison(&outcome);
+        outcome
     }
 
     /// Observes, and repairs all drift at once, also that which waits for its next try.
@@ -224,10 +254,12 @@ impl Host for Reconciler {
             );
         }
         self.repairs.remember(self.committer.now(), drifted.clone());
+        self.repairs.count_repair(drift.difference.keys());
         self.committer.emit_daemon_event("repair", &[("drift", drifted)]);
     }
 
     fn failed(&self, failure: &Failure, delay: Duration) {
+        self.repairs.count_failure();
         let (error, delay) = (&failure.error, delay.as_secs());
         tracing::error!(error, delay, "failed to apply {error}; retrying in {delay} s");
     }

@@ -9,6 +9,7 @@ pub mod conflict;
 pub mod doctor;
 pub mod explain;
 pub mod graph;
+pub mod metrics;
 #[cfg(test)]
 mod tests;
 pub mod topology;

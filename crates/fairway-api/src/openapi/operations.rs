@@ -176,6 +176,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     get("/fairway/stats", "The counters of networks and published ports")
         .query(&["network"])
         .gets::<Vec<NetworkStats>>(),
+    get("/metrics", "The metrics of the daemon, for Prometheus").text(),
     get("/fairway/trace", "Packets, as they come").query(&["from", "to"]).text(),
     post("/fairway/reload", "Reads the configuration file again").gets::<Reloaded>(),
     post("/fairway/end", "Ends a daemon on demand").nothing(),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use fairway_inspect::metrics::ApiMeasurements;
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
@@ -72,6 +73,8 @@ struct State {
     open: BTreeMap<Holder, Open>,
     next: u64,
     begun: u64,
+    /// How many replies were sent, by HTTP status.
+    replies: BTreeMap<u16, u64>,
 }
 
 impl State {
@@ -136,6 +139,7 @@ impl Clients {
             open: BTreeMap::new(),
             next: 0,
             begun: 0,
+            replies: BTreeMap::new(),
         };
         Self { limits, state: Arc::new(Mutex::new(state)) }
     }
@@ -145,6 +149,18 @@ impl Clients {
         let state = self.lock();
         let in_progress = state.open.values().filter(|open| open.activity != Activity::Idle).count();
         Requests { begun: state.begun, in_progress }
+    }
+
+    /// What metrics say of the clients.
+    pub(super) fn measurements(&self) -> ApiMeasurements {
+        let in_progress = self.requests().in_progress;
+        let state = self.lock();
+        ApiMeasurements {
+            replies: state.replies.clone(),
+            in_progress,
+            connections: state.open.len(),
+            connections_limit: self.limits.connections,
+        }
     }
 
     /// How long a client may take to send the head of a request, and its body.
@@ -258,6 +274,11 @@ impl Connection {
     /// Sets the activity of the connection.
     pub fn set_activity(&self, activity: Activity) {
         self.clients.lock().set_activity(self.holder, activity);
+    }
+
+    /// Counts a reply with this HTTP status.
+    pub fn count_reply(&self, status: u16) {
+        *self.clients.lock().replies.entry(status).or_default() += 1;
     }
 
     /// Records that bytes were read: an idle connection begins to read a request.

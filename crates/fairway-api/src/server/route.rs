@@ -45,6 +45,8 @@ pub(super) enum Route {
     ExecInspect(String),
     /// The size of the terminal of such a command.
     ExecResize(String),
+    /// The metrics for Prometheus.
+    Metrics,
     /// What Docker has and Fairway has not.
     Absent(Absent),
     /// A task of the engine, which may block.
@@ -157,6 +159,7 @@ impl Route {
             ("POST", ["containers", id, "attach-namespace"]) => Task::AttachNamespace(own(id)),
             ("POST", ["containers", id, "publish"]) => Task::Publish(own(id)),
             ("POST", ["containers", id, "unpublish"]) => Task::Unpublish(own(id)),
+            ("GET", ["metrics"]) => return Ok(Self::Metrics),
             ("POST", ["fairway", "attach"]) => Task::Attach,
             ("POST", ["fairway", "detach"]) => Task::Detach,
             ("POST", ["fairway", "join"]) => Task::Join,

@@ -15,6 +15,7 @@ use fairway_core::traffic::Counters;
 use fairway_core::world::{Command, TimedEvent, Undecided, World};
 use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
+use fairway_inspect::metrics::Measurements;
 use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use fairway_model::RefusalKind;
 use fairway_model::Rng;
@@ -230,6 +231,10 @@ impl EngineApi for FakeEngine {
 
     fn counters(&self) -> Result<Counters, Failure> {
         Ok(Counters::default())
+    }
+
+    fn measurements(&self) -> Measurements {
+        Measurements::default()
     }
 
     fn release_memory(&self) {}

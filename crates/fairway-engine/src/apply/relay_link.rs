@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use fairway_core::traffic::RelayCounters;
 use fairway_kernel::unix_socket;
 use fairway_model::Protocol;
 use fairway_relay::client::{ClientError, PendingConnection, RelayClient};
@@ -130,6 +131,11 @@ impl RelayLink {
     /// The bytes that the relay carried through each port.
     pub fn carried(&self) -> Result<Vec<(Protocol, SocketAddr, ProxiedBytes)>, ClientError> {
         self.client().proxied_bytes()
+    }
+
+    /// What the relay counts; none from one of an earlier version.
+    pub fn counters(&self) -> Result<Option<RelayCounters>, ClientError> {
+        self.client().counters()
     }
 
     /// The version, process and confinement of the relay.

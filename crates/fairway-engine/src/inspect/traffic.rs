@@ -17,6 +17,29 @@ impl Inspector {
     /// # Errors
     /// The kernel refuses to list them.
     pub fn counters(&self) -> Result<Counters, EngineError> {
+        let networks = self.network_traffic()?;
+        let counts = self.applier.firewall.counts()?;
+        let carried: BTreeMap<(Protocol, SocketAddr), (u64, u64)> = match self.applier.relay.carried() {
+            Ok(ports) => {
+                let bytes = |(protocol, at, it): (_, _, fairway_relay::table::ProxiedBytes)| {
+                    ((protocol, at), (it.bytes_in, it.bytes_out))
+                };
+                ports.into_iter().map(bytes).collect()
+            }
+            Err(error) => {
+                tracing::warn!(%error, "failed to read the relay's counters: {error}");
+                BTreeMap::new()
+            }
+        };
+        let ports = self.committer.read(|world| traffic::port_traffic(world, &counts, &carried));
+        Ok(Counters { networks, ports })
+    }
+
+    /// Reads the counters of the networks that have a bridge.
+    ///
+    /// # Errors
+    /// The kernel refuses to list them.
+    pub(super) fn network_traffic(&self) -> Result<BTreeMap<NetworkId, Traffic>, EngineError> {
         let bridges: BTreeMap<String, NetworkId> = {
             let state = self.committer.snapshot();
             let bridges = state.plan.objects().filter_map(|(_, object)| match object {
@@ -33,21 +56,6 @@ impl Inspector {
                 let outward = Count { packets: seen.received_packets, bytes: seen.received_bytes };
                 Some((*bridges.get(&name)?, Traffic { inward, outward }))
             });
-        let networks = networks.collect();
-        let counts = self.applier.firewall.counts()?;
-        let carried: BTreeMap<(Protocol, SocketAddr), (u64, u64)> = match self.applier.relay.carried() {
-            Ok(ports) => {
-                let bytes = |(protocol, at, it): (_, _, fairway_relay::table::ProxiedBytes)| {
-                    ((protocol, at), (it.bytes_in, it.bytes_out))
-                };
-                ports.into_iter().map(bytes).collect()
-            }
-            Err(error) => {
-                tracing::warn!(%error, "failed to read the relay's counters: {error}");
-                BTreeMap::new()
-            }
-        };
-        let ports = self.committer.read(|world| traffic::port_traffic(world, &counts, &carried));
-        Ok(Counters { networks, ports })
+        Ok(networks.collect())
     }
 }

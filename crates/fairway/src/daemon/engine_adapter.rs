@@ -18,6 +18,7 @@ use fairway_engine::{Engine, EngineError, ExplainError, GraphError, TraceError};
 use fairway_inspect::conflict::{FirewallConflict, Path};
 use fairway_inspect::explain::QueryError;
 use fairway_inspect::graph::Picture;
+use fairway_inspect::metrics::Measurements;
 use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use fairway_kernel::{namespace, pid_namespace, process};
 use fairway_model::RefusalKind;
@@ -372,6 +373,10 @@ impl EngineApi for EngineAdapter {
 
     fn counters(&self) -> Result<Counters, Failure> {
         self.engine.counters().map_err(failure)
+    }
+
+    fn measurements(&self) -> Measurements {
+        self.engine.measurements()
     }
 
     fn release_memory(&self) {

@@ -56,6 +56,7 @@ macro_rules! pages {
 
 pages! {
     readme: "README.md";
+    metrics: "docs/reference/metrics.md";
     change_settings: "docs/how-to/change-settings.md";
     connect_two_hosts: "docs/how-to/connect-two-hosts.md";
     declare_networks: "docs/how-to/declare-networks.md";

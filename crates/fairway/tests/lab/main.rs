@@ -51,6 +51,7 @@ mod link_local;
 mod lost_state;
 mod macvlan;
 mod matrix;
+mod metrics;
 mod modes;
 mod moving_route;
 mod name_options;
