@@ -83,7 +83,8 @@ pub fn run(control: OwnedFd, configuration: Configuration) -> Result<(), ServerE
     let proof = Proof::expected().map_err(ServerError::Namespace)?;
     let confinement = confine::confine(configuration.user);
     for (part, reason) in &confinement.missing {
-        tracing::warn!(part, reason, "confinement of the relay is incomplete");
+        // The daemon reports it each time that it starts.
+        tracing::debug!(part, reason, "confinement of the relay is incomplete");
     }
     Relay {
         poller: Poller::new().map_err(ServerError::Poll)?,

@@ -59,7 +59,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use fairway_kernel::system::inherit::unblock_signals;
 
 use crate::demo;
-use crate::logging::{self, Level};
+use crate::logging::{self, Level, LogFormat};
 use error::CommandError;
 use session::Session;
 pub use session::report;
@@ -246,7 +246,7 @@ impl Arguments {
         // They were held for the daemon, which alone has handlers for them.
         let _ = unblock_signals();
         if let Some(level) = if debug { Some(Level::Debug) } else { log_level } {
-            logging::start(level);
+            logging::start(level, LogFormat::Text);
         }
         let session = || Session::open(host.as_deref().unwrap_or(DEFAULT_HOST));
         match verb {

@@ -22,6 +22,7 @@ mod tls;
 mod usage;
 mod watchdog;
 
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -46,7 +47,7 @@ pub use plugin::{Plugin, PluginEngine};
 use reload::Reload;
 use take_over::TakeOverError;
 
-use crate::logging::{self, Level, LogLevel};
+use crate::logging::{self, Level, Log, LogFormat};
 use crate::{notify, relay};
 use fairway_run::{Ending, cgroup};
 
@@ -83,6 +84,17 @@ pub enum DaemonError {
     /// The API cannot be served at TCP.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
+    /// Metrics cannot be served at their address.
+    #[error(
+        "cannot serve metrics at {address}: {source}: choose another port with --metrics-addr, or stop its program"
+    )]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// An on-demand daemon is in the way.
     #[error(transparent)]
     TakeOver(#[from] TakeOverError),
@@ -106,19 +118,34 @@ pub enum DaemonError {
     Serve(#[source] std::io::Error),
 }
 
-/// Runs the daemon until a signal ends it. Networks, published ports and names go on without it. An on-demand daemon also
-/// ends by itself, and nothing goes on then.
+/// Runs the daemon until a signal ends it, and returns the exit code. Networks, published ports and names go on without it.
+/// An on-demand daemon also ends by itself, and nothing goes on then.
 ///
 /// # Errors
-/// It cannot start.
-pub fn main(arguments: DaemonArguments, plugin: &Arc<dyn Plugin>) -> Result<(), DaemonError> {
+/// It cannot start, unless that is logged as JSON.
+pub fn main(arguments: DaemonArguments, plugin: &Arc<dyn Plugin>) -> Result<i32, DaemonError> {
+    // What is wrong with the file is logged before the file can say from which level on.
+    let log =
+        logging::start(arguments.level.unwrap_or(Level::Info), arguments.log_format.unwrap_or_default());
+    match run(arguments, plugin, &log) {
+        Err(error) if log.format() == LogFormat::Json => {
+            tracing::error!("{error}");
+            Ok(1)
+        }
+        outcome => outcome.map(|()| 0),
+    }
+}
+
+fn run(arguments: DaemonArguments, plugin: &Arc<dyn Plugin>, log: &Log) -> Result<(), DaemonError> {
     if arguments.on_demand {
         on_demand::detach();
     }
     let runtime = fairway_api::runtime().map_err(DaemonError::Serve)?;
     let signals = Signals::handle(&runtime).map_err(DaemonError::Signals)?;
     let flags = arguments.clone();
-    let (configuration, log_level) = configured(arguments)?;
+    let configuration = arguments.configuration()?;
+    log.set_level(configuration.log_level);
+    log.set_format(configuration.log_format);
     let activated = listen::activated();
     raise_descriptor_limit();
     grow_descriptor_table();
@@ -139,7 +166,7 @@ pub fn main(arguments: DaemonArguments, plugin: &Arc<dyn Plugin>) -> Result<(), 
     if let Some(path) = &configuration.pid_file {
         write_pid(path)?;
     }
-    let reload = Arc::new(Reload::new(flags, configuration.clone(), Arc::clone(&engine), log_level));
+    let reload = Arc::new(Reload::new(flags, configuration.clone(), Arc::clone(&engine), log.clone()));
     let mut control = EngineAdapter::new(
         Arc::clone(&engine),
         &configuration.data_root,
@@ -158,6 +185,9 @@ pub fn main(arguments: DaemonArguments, plugin: &Arc<dyn Plugin>) -> Result<(), 
         (true, _) => serve_plugin(&runtime, &**plugin, &control)?,
         (false, true) => {}
         (false, false) => plugin.forget(),
+    }
+    if let Some(address) = configuration.metrics {
+        serve_metrics(&runtime, address, &control, &clients)?;
     }
     let mut end = pin!(async {
         tokio::select! {
@@ -191,6 +221,21 @@ pub fn main(arguments: DaemonArguments, plugin: &Arc<dyn Plugin>) -> Result<(), 
         return Err(error.into());
     }
     tracing::info!("daemon stopped; networks, published ports and names remain");
+    Ok(())
+}
+
+/// Serves metrics at an address while the runtime runs.
+fn serve_metrics(
+    runtime: &Runtime,
+    address: SocketAddr,
+    control: &Arc<EngineAdapter>,
+    clients: &Clients,
+) -> Result<(), DaemonError> {
+    let served = TcpListener::bind(address).and_then(|listener| {
+        fairway_api::serve_metrics(runtime, listener, Arc::clone(control) as _, clients)
+    });
+    served.map_err(|source| DaemonError::Metrics { address, source })?;
+    tracing::info!(%address, "serving metrics at http://{address}/metrics");
     Ok(())
 }
 
@@ -243,13 +288,13 @@ pub fn purge(configuration: &Configuration) -> Result<(), DaemonError> {
 }
 
 fn options(configuration: &Configuration) -> Options {
-    let user = configuration.settings.relay_user;
+    let (user, log_format) = (configuration.settings.relay_user, configuration.log_format);
     Options {
         data_root: configuration.data_root.clone(),
         exec_root: configuration.exec_root.clone(),
         settings: configuration.settings.clone(),
         iptables: configuration.iptables,
-        start_relay: Box::new(move |control| relay::start(control, user)),
+        start_relay: Box::new(move |control| relay::start(control, user, log_format)),
         exit_record: Box::new(|log, process| {
             Ending::read(&log.with_extension("exit"), process).map(|ending| ending.code)
         }),
@@ -261,19 +306,12 @@ fn options(configuration: &Configuration) -> Options {
 /// # Errors
 /// They make no sense.
 pub fn configuration(arguments: DaemonArguments) -> Result<Configuration, DaemonError> {
-    logging::start(match arguments.debug {
+    let level = match arguments.debug {
         Some(true) => Level::Debug,
         _ => arguments.level.unwrap_or(Level::Warn),
-    });
+    };
+    logging::start(level, LogFormat::Text);
     Ok(arguments.configuration()?)
-}
-
-fn configured(arguments: DaemonArguments) -> Result<(Configuration, LogLevel), ConfigurationError> {
-    // What is wrong with the file is logged before the file can say from which level on.
-    let log_level = logging::start(arguments.level.unwrap_or(Level::Info));
-    let configuration = arguments.configuration()?;
-    log_level.set(configuration.log_level);
-    Ok((configuration, log_level))
 }
 
 /// What comes of a start.

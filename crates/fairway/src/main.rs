@@ -24,13 +24,7 @@ fn main() -> ExitCode {
     }
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some(relay::SUBCOMMAND) {
-        return match relay::main(arguments.next().as_deref()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("fairway: {error}");
-                ExitCode::FAILURE
-            }
-        };
+        return relay::main(arguments.next().as_deref(), arguments.next().as_deref());
     }
     // Without it a signal acts as it does by default, as it did before.
     let _ = block_signals(&HELD);

@@ -3,14 +3,16 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use fairway_kernel::system::inherit::{block_signals, unblock_signals};
 use fairway_relay::confine::User;
 use fairway_relay::server::{Configuration, run};
 use rustix::process::Signal;
 
+use crate::logging::{self, Level, LogFormat};
 use crate::notify;
 use fairway_run::{cgroup, named};
 
@@ -35,8 +37,8 @@ pub const USER: u32 = 61_137;
 ///
 /// # Errors
 /// The program cannot be started.
-pub fn start(control: OwnedFd, user: Option<u32>) -> io::Result<()> {
-    let mut child = spawn(control, user)?;
+pub fn start(control: OwnedFd, user: Option<u32>, log_format: LogFormat) -> io::Result<()> {
+    let mut child = spawn(control, user, log_format)?;
     // A service manager would take it for a process that the daemon left behind.
     let cgroups = cgroup::enter(cgroup::places(CGROUP), child.id());
     // It is nobody's business when it ends but that of whoever talks to it; but it must not be left
@@ -53,15 +55,16 @@ pub fn start(control: OwnedFd, user: Option<u32>) -> io::Result<()> {
 /// # Errors
 /// The program cannot be started.
 pub fn start_for(control: OwnedFd) -> io::Result<Child> {
-    spawn(control, may_become(USER).then_some(USER))
+    spawn(control, may_become(USER).then_some(USER), LogFormat::Text)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the relay is this program, executed again")]
-fn spawn(control: OwnedFd, user: Option<u32>) -> io::Result<Child> {
+fn spawn(control: OwnedFd, user: Option<u32>, log_format: LogFormat) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0(NAME).arg(SUBCOMMAND).stdin(Stdio::from(control)).stdout(Stdio::null()).process_group(0);
     // It is not the relay that a service manager waits for.
     command.env_remove(notify::VARIABLE);
+    command.arg(log_format.to_string());
     if let Some(user) = user {
         command.arg(user.to_string());
     }
@@ -95,11 +98,21 @@ pub fn forget() {
     }
 }
 
-/// Runs the relay on the socket that is the standard input.
-///
-/// # Errors
-/// The socket is of no use.
-pub fn main(user: Option<&str>) -> Result<(), Box<dyn std::error::Error>> {
+/// Runs the relay on the socket that is the standard input. The arguments are the format of its log, and its user if it can
+/// change that. Returns the exit code.
+pub fn main(log_format: Option<&str>, user: Option<&str>) -> ExitCode {
+    let log_format = log_format.and_then(|text| LogFormat::from_str(text, false).ok()).unwrap_or_default();
+    logging::start(Level::Info, log_format);
+    match serve(user) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the relay has ended: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(user: Option<&str>) -> Result<(), Box<dyn std::error::Error>> {
     let control = io::stdin().as_fd().try_clone_to_owned()?;
     // Else the socket would stay open when it is handed over to another relay.
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;

@@ -57,7 +57,7 @@ impl DaemonOptions {
             print_line(&format!("networks and logs stay in {}", configuration.data_root.display()))?;
         } else {
             let plugin: Arc<dyn Plugin> = Arc::new(DockerPlugin::default());
-            daemon::main(arguments, &plugin)?;
+            return Ok(daemon::main(arguments, &plugin)?);
         }
         Ok(0)
     }

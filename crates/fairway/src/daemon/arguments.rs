@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::backend::{backend, flavour, named_backend, named_flavour};
 use super::ignored::Ignored;
-use crate::logging::Level;
+use crate::logging::{Level, LogFormat};
 
 /// The environment variable for `--docker-plugin`.
 pub const DOCKER_PLUGIN_VARIABLE: &str = "FAIRWAY_DOCKER_PLUGIN";
@@ -165,6 +165,12 @@ pub struct DaemonArguments {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
         env = DOCKER_PLUGIN_VARIABLE)]
     pub docker_plugin: Option<bool>,
+    /// Set the logging format [default: text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Address of the host itself and port to serve metrics for Prometheus at, such as 127.0.0.1:9323 [default: none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics_addr: Option<String>,
     /// Sockets to listen on, as a key of the file
     #[arg(skip)]
     pub hosts: Option<Vec<String>>,

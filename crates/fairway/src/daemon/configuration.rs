@@ -1,7 +1,7 @@
 //! What the daemon runs with, from its flags and its file.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use fairway_kernel::iptables::Flavour;
@@ -13,7 +13,7 @@ use super::configuration_error::ConfigurationError;
 use super::endpoint::{ApiEndpoint, DEFAULT_SOCKET, TlsFiles};
 use super::file;
 use super::socket_group::SocketGroup;
-use crate::logging::Level;
+use crate::logging::{Level, LogFormat};
 use crate::relay;
 
 /// The runtime state directory by default.
@@ -41,10 +41,14 @@ pub struct Configuration {
     pub exec_root: PathBuf,
     /// Whether to serve the plugin of Docker Engine.
     pub docker_plugin: bool,
+    /// The loopback address and port where metrics are served, besides the sockets of the API.
+    pub metrics: Option<SocketAddr>,
     /// Where to write the process id.
     pub pid_file: Option<PathBuf>,
     /// From which severity on messages are logged.
     pub log_level: Level,
+    /// How messages are written.
+    pub log_format: LogFormat,
     /// The flavour of iptables, where one is asked for.
     pub iptables: Option<Flavour>,
     /// What the engine decides with.
@@ -74,6 +78,7 @@ impl DaemonArguments {
         }
         let log_options: BTreeMap<_, _> = all.log_opt.into_iter().flatten().collect();
         LogLimits::parse(&log_options)?;
+        let metrics = all.metrics_addr.map(metrics_address).transpose()?;
         let accept_mark = all.bridge_accept_fwmark.map(accept_mark).transpose()?;
         let exec_root = all.exec_root.unwrap_or_else(|| PathBuf::from(EXEC_ROOT));
         let data_root = all.data_root.unwrap_or_else(|| match all.on_demand {
@@ -92,11 +97,13 @@ impl DaemonArguments {
             data_root,
             exec_root,
             docker_plugin,
+            metrics,
             pid_file: all.pidfile,
             log_level: match all.debug {
                 Some(true) => Level::Debug,
                 _ => all.level.unwrap_or(Level::Info),
             },
+            log_format: all.log_format.unwrap_or_default(),
             iptables: all.iptables_flavour,
             settings: Settings {
                 backend: all.firewall_backend.unwrap_or(Backend::Nftables),
@@ -223,6 +230,24 @@ fn warn_of_ipv6_flags(all: &DaemonArguments) {
     ];
     for (flag, _) in given.into_iter().filter(|(_, given)| *given && !all.ipv6.unwrap_or(false)) {
         tracing::warn!(flag, "ignored an IPv6 flag of the default bridge: set --ipv6 to enable IPv6");
+    }
+}
+
+/// `--metrics-addr`: each client reads the names of networks, so it must be one of the host itself.
+fn metrics_address(text: String) -> Result<SocketAddr, ConfigurationError> {
+    let refused = |value, reason: &str| ConfigurationError::Value {
+        name: "metrics-addr",
+        value,
+        reason: reason.to_owned(),
+    };
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(_) => Err(refused(
+            text,
+            "metrics are served at loopback alone: use 127.0.0.1 or [::1], and a proxy that authenticates clients for \
+             other hosts",
+        )),
+        Err(_) => Err(refused(text, "an address and a port are expected, such as 127.0.0.1:9323")),
     }
 }
 

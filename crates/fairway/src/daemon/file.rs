@@ -22,7 +22,7 @@ pub fn with_file(flags: DaemonArguments) -> Result<DaemonArguments, Configuratio
     if flags.on_demand {
         // Where the daemon of the system is.
         (file.data_root, file.exec_root, file.pidfile, file.hosts) = (None, None, None, None);
-        file.docker_plugin = None;
+        (file.docker_plugin, file.metrics_addr) = (None, None);
     }
     flags.merged(file, &path)
 }
@@ -60,7 +60,7 @@ impl DaemonArguments {
             userland_proxy: "userland-proxy", ip_forward: "ip-forward", ip_masq: "ip-masq", icc: "icc", dns: "dns",
             dns_search: "dns-search", dns_opt: "dns-opts", relay_user: "relay-user", docker_plugin: "docker-plugin", hosts: "hosts",
             tls: "tls", tlsverify: "tlsverify", tlscacert: "tlscacert", tlscert: "tlscert", tlskey: "tlskey",
-            level: "log-level", debug: "debug", log_opt: "log-opts", ip_forward_no_drop: "ip-forward-no-drop",
+            metrics_addr: "metrics-addr", log_format: "log-format", level: "log-level", debug: "debug", log_opt: "log-opts", ip_forward_no_drop: "ip-forward-no-drop",
             allow_direct_routing: "allow-direct-routing", firewall_integration: "firewall-integration", bridge_accept_fwmark: "bridge-accept-fwmark",
         };
         if !merged.sockets.is_empty() && merged.hosts.is_some() {

@@ -18,7 +18,7 @@ use Takes::{Switch, Value};
 type Flag = (&'static str, Option<char>, Option<&'static str>, Takes);
 
 /// What `dockerd --help` lists (20.10 to 29) and Fairway has no use for.
-const FLAGS: [Flag; 49] = [
+const FLAGS: [Flag; 47] = [
     ("add-runtime", None, Some("runtimes"), Value),
     ("allow-nondistributable-artifacts", None, None, Value),
     ("api-cors-header", None, None, Value),
@@ -47,11 +47,9 @@ const FLAGS: [Flag; 49] = [
     ("label", None, Some("labels"), Value),
     ("live-restore", None, None, Switch),
     ("log-driver", None, None, Value),
-    ("log-format", None, None, Value),
     ("max-concurrent-downloads", None, None, Value),
     ("max-concurrent-uploads", None, None, Value),
     ("max-download-attempts", None, None, Value),
-    ("metrics-addr", None, None, Value),
     ("network-control-plane-mtu", None, None, Value),
     ("no-new-privileges", None, None, Switch),
     ("no-proxy", None, None, Value),

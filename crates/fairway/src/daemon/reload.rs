@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::arguments::DaemonArguments;
 use super::configuration::Configuration;
 use super::configuration_error::ConfigurationError;
-use crate::logging::LogLevel;
+use crate::logging::Log;
 
 /// Why the daemon goes on with the settings that it had.
 #[derive(Debug, Error)]
@@ -28,13 +28,13 @@ pub struct Reload {
     flags: DaemonArguments,
     engine: Arc<Engine>,
     now: Mutex<Configuration>,
-    log_level: LogLevel,
+    log: Log,
 }
 
 impl Reload {
     /// Of a daemon with these flags, which runs with `now`.
-    pub fn new(flags: DaemonArguments, now: Configuration, engine: Arc<Engine>, log_level: LogLevel) -> Self {
-        Self { flags, engine, now: Mutex::new(now), log_level }
+    pub fn new(flags: DaemonArguments, now: Configuration, engine: Arc<Engine>, log: Log) -> Self {
+        Self { flags, engine, now: Mutex::new(now), log }
     }
 
     /// Reads the file again and goes over to what it says. What cannot change while the daemon runs stays;
@@ -54,8 +54,13 @@ impl Reload {
         }
         if now.log_level != new.log_level {
             now.log_level = new.log_level;
-            self.log_level.set(new.log_level);
+            self.log.set_level(new.log_level);
             changed.push("log-level");
+        }
+        if now.log_format != new.log_format {
+            now.log_format = new.log_format;
+            self.log.set_format(new.log_format);
+            changed.push("log-format");
         }
         for name in &fixed {
             tracing::warn!(name, "failed to change a setting while the daemon runs; restart the daemon");
@@ -84,6 +89,7 @@ fn fixed(now: &Configuration, new: &Configuration) -> Vec<&'static str> {
         ("data-root", now.data_root != new.data_root),
         ("exec-root", now.exec_root != new.exec_root),
         ("docker-plugin", now.docker_plugin != new.docker_plugin),
+        ("metrics-addr", now.metrics != new.metrics),
         ("pidfile", now.pid_file != new.pid_file),
         ("group", now.socket_group != new.socket_group),
         ("iptables-flavour", now.iptables != new.iptables),

@@ -135,3 +135,27 @@ fn a_bridge_of_ones_own_has_its_own_address() {
     let long = with(r#"{"bridge": "a-name-that-is-too-long"}"#, DaemonArguments::default()).unwrap_err();
     assert!(long.starts_with("invalid bridge a-name-that-is-too-long: "), "{long}");
 }
+
+#[test]
+fn metrics_are_served_at_loopback_or_nowhere() {
+    let at = |address: &str| {
+        let flags = DaemonArguments { metrics_addr: Some(address.to_owned()), ..DaemonArguments::default() };
+        with("{}", flags).map(|configuration| configuration.metrics)
+    };
+    assert_eq!(at("127.0.0.1:9323"), Ok("127.0.0.1:9323".parse().ok()));
+    assert_eq!(at("[::1]:9323"), Ok("[::1]:9323".parse().ok()));
+    for (address, reason) in [
+        ("0.0.0.0:9323", "loopback alone"),
+        ("[::]:9323", "loopback alone"),
+        ("[::ffff:10.0.0.1]:9323", "loopback alone"),
+        ("127.0.0.1", "an address and a port"),
+        ("localhost:9323", "an address and a port"),
+    ] {
+        let refusal = at(address).unwrap_err();
+        assert!(refusal.contains(address) && refusal.contains(reason), "{refusal}");
+    }
+    let file = with(r#"{"metrics-addr": "127.0.0.1:1"}"#, DaemonArguments::default()).unwrap();
+    assert_eq!(file.metrics, "127.0.0.1:1".parse().ok());
+    let on_demand = DaemonArguments { on_demand: true, ..DaemonArguments::default() };
+    assert_eq!(with(r#"{"metrics-addr": "127.0.0.1:1"}"#, on_demand).unwrap().metrics, None);
+}
