@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Command, Refusal, TimedEvent, World};
+use fairway_core::world::{Command, Refusal, Requester, TimedEvent, World};
 use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::metrics::Measurements;
@@ -186,6 +186,9 @@ pub trait EngineApi: Send + Sync + 'static {
     /// # Errors
     /// The peer may not: the server answers all of its requests with this failure.
     fn check_peer(&self, socket: BorrowedFd<'_>) -> Result<(), Failure>;
+
+    /// The same engine for the requests of this process: events and the log name it.
+    fn requested_by(self: Arc<Self>, requester: Requester) -> Arc<dyn EngineApi>;
 
     /// Executes a command, and returns when the kernel matches the World.
     ///

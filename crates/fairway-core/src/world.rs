@@ -46,7 +46,7 @@ use std::sync::Arc;
 pub use command::{Command, CreateNetwork, CreateSandbox, Join, JoinEndpoint, NetworkChoice};
 pub use context::{Context, Undecided};
 pub use default_bridge::DEFAULT_BRIDGE;
-pub use event::{Event, EventRecorder, Subject, TimedEvent};
+pub use event::{Event, EventRecorder, Requester, Subject, TimedEvent};
 pub use footprint::Footprint;
 pub use link::Link;
 pub use network::BRIDGE_PREFIX;

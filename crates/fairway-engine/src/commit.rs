@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use fairway_core::world::{Change, Command, CreateNetwork, Event, PARENT_OPTION, Subject, World};
+use fairway_core::world::{Change, Command, CreateNetwork, Event, PARENT_OPTION, Requester, Subject, World};
 use fairway_inspect::metrics::CommandMeasurements;
 use fairway_model::{SandboxKind, SandboxState};
 use fairway_store::Store;
@@ -53,6 +53,28 @@ pub(crate) struct Committer {
 pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Logs which process requested a change. Networks change rarely, sandboxes may change hundreds of times a second.
+fn log_request(requester: Requester, command: &Command, events: &[Event]) {
+    let Requester { uid, pid } = requester;
+    let text = |event: &Event| {
+        let name = event.attributes.get("name").unwrap_or(&event.id);
+        format!("{} {name}: {}", event.subject.text(), event.action)
+    };
+    let changes = match (events, command) {
+        ([], Command::Join(join)) => format!("sandbox {}: join", join.id.short()),
+        ([], Command::Leave { sandbox, .. }) => format!("sandbox {sandbox}: leave"),
+        ([], Command::UpdateNetwork { network, .. }) => format!("network {network}: update"),
+        ([], _) => return,
+        _ => events.iter().map(text).collect::<Vec<_>>().join(", "),
+    };
+    match command {
+        Command::CreateNetwork(_) | Command::RemoveNetwork { .. } | Command::UpdateNetwork { .. } => {
+            tracing::info!(uid, pid, "changed {changes}; requested by process {pid} of user {uid}");
+        }
+        _ => tracing::debug!(uid, pid, "changed {changes}; requested by process {pid} of user {uid}"),
+    }
 }
 
 /// What a command did with the endpoints of a sandbox.
@@ -110,10 +132,15 @@ impl Committer {
         Ok(request)
     }
 
-    /// Runs a command. When this returns it is durable and applied, or it has changed nothing.
+    /// Runs a command of the daemon itself, as [`Committer::execute_for`] does.
     pub fn execute(&self, command: Command) -> Result<Change, EngineError> {
+        self.execute_for(None, command)
+    }
+
+    /// Runs a command that a process requested. When this returns it is durable and applied, or it has changed nothing.
+    pub fn execute_for(&self, requester: Option<Requester>, command: Command) -> Result<Change, EngineError> {
         let since = Instant::now();
-        let outcome = self.carry_out(command);
+        let outcome = self.carry_out(requester, command);
         let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
         match &outcome {
             Ok((_, Some(Attachment::Attached))) => measured.attaches.observe(since.elapsed()),
@@ -125,7 +152,11 @@ impl Committer {
         outcome.map(|(change, _)| change)
     }
 
-    fn carry_out(&self, command: Command) -> Result<(Change, Option<Attachment>), EngineError> {
+    fn carry_out(
+        &self,
+        requester: Option<Requester>,
+        command: Command,
+    ) -> Result<(Change, Option<Attachment>), EngineError> {
         let command = match command {
             Command::CreateNetwork(request) => {
                 // Its subnet must not meet a route that the host has had for a moment only.
@@ -147,6 +178,8 @@ impl Committer {
         };
         let Committed { change, events } = self.pipeline.run(&command)?;
         let attachment = attachment(&command, &events);
+        let events: Vec<Event> = events.into_iter().map(|event| event.requested_by(requester)).collect();
+        requester.iter().for_each(|requester| log_request(*requester, &command, &events));
         self.events.emit(events, self.now());
         self.watch_sandbox(&change);
         self.notify_exit(&change, exit_code);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use fairway_core::object::FileName;
 use fairway_core::plan::{ObjectChange, PlannedFragment, plan};
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Change, Command, UNKNOWN_EXIT_CODE, World};
+use fairway_core::world::{Change, Command, Requester, UNKNOWN_EXIT_CODE, World};
 use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::metrics::Measurements;
@@ -237,21 +237,21 @@ impl Engine {
         self.committer.read(look)
     }
 
-    /// Runs a command: decides it, makes the change durable and applies it. Blocks until all of it is in
-    /// force; what a sandbox that leaves had may be let go of later.
+    /// Runs a command: decides it, makes the change durable and applies it. Events and the log name the process that
+    /// requested it, if it was one. Blocks until all of it is in force; what a sandbox that leaves had may be let go of later.
     ///
     /// # Errors
     /// The refusal of the World, or the failure that stopped the change; the change is taken back then.
-    pub fn execute(&self, command: Command) -> Result<Change, EngineError> {
-        self.reconciler.execute(command)
+    pub fn execute(&self, requester: Option<Requester>, command: Command) -> Result<Change, EngineError> {
+        self.reconciler.execute(requester, command)
     }
 
     /// Changes the settings, as a start with them would. Sandboxes run on.
     ///
     /// # Errors
     /// Settings that do not fit the running sandboxes, or need a feature that the kernel lacks: nothing is changed then.
-    pub fn reconfigure(&self, settings: Settings) -> Result<(), EngineError> {
-        self.committer.reconfigure(settings)?;
+    pub fn reconfigure(&self, requester: Option<Requester>, settings: Settings) -> Result<(), EngineError> {
+        self.committer.reconfigure(requester, settings)?;
         self.reconciler.scan_foreign_firewalls();
         Ok(())
     }
@@ -271,8 +271,13 @@ impl Engine {
     ///
     /// # Errors
     /// The sandbox does not exist or does not run, or the kernel refuses the signal.
-    pub fn begin_stop(&self, sandbox: &str, signal: Signal) -> Result<Option<Stopping>, EngineError> {
-        self.committer.begin_stop(sandbox, signal)
+    pub fn begin_stop(
+        &self,
+        requester: Option<Requester>,
+        sandbox: &str,
+        signal: Signal,
+    ) -> Result<Option<Stopping>, EngineError> {
+        self.committer.begin_stop(requester, sandbox, signal)
     }
 
     /// Stops the sandbox of a process that has ended, if no one did yet. Returns when the sandbox has stopped.
@@ -287,8 +292,13 @@ impl Engine {
     ///
     /// # Errors
     /// The sandbox does not exist, has no process, or the kernel refuses the signal.
-    pub fn kill(&self, sandbox: &str, signal: Signal) -> Result<(), EngineError> {
-        self.committer.kill(sandbox, signal)
+    pub fn kill(
+        &self,
+        requester: Option<Requester>,
+        sandbox: &str,
+        signal: Signal,
+    ) -> Result<(), EngineError> {
+        self.committer.kill(requester, sandbox, signal)
     }
 
     /// The path of the log of a sandbox.

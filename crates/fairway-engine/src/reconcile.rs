@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use fairway_core::object::{Difference, Fragment, Key, Object, Phase};
 use fairway_core::plan::describe;
-use fairway_core::world::{Change, Command};
+use fairway_core::world::{Change, Command, Requester};
 use fairway_inspect::doctor::Deviation;
 use fairway_inspect::metrics::RepairMeasurements;
 use fairway_relay::table::Record;
@@ -100,19 +100,19 @@ pub(crate) struct Reconciler {
 }
 
 impl Reconciler {
-    /// Runs a command: decides it, makes the change durable, applies it. Blocks until all of it is in force; what
+    /// Runs a command, which a process may have requested: decides it, makes the change durable, applies it. Blocks until all of it is in force; what
     /// a sandbox that leaves had may be let go of later.
     ///
     /// # Errors
     /// The refusal of the World, or the failure that stopped the change; the change is rolled back then.
-    pub fn execute(&self, command: Command) -> Result<Change, EngineError> {
+    pub fn execute(&self, requester: Option<Requester>, command: Command) -> Result<Change, EngineError> {
         let changes_bridges = matches!(
             command,
             Command::CreateNetwork(_) | Command::RemoveNetwork { .. } | Command::Configure { .. }
         );
         let integrates = || self.committer.read(|world| world.settings().firewall_integration);
         let before = changes_bridges && integrates();
-        let outcome = self.committer.execute(command);
+        let outcome = self.committer.execute_for(requester, command);
         for warning in outcome.iter().filter(|_| changes_bridges).flat_map(|change| &change.warnings) {
             tracing::warn!("{warning}");
         }

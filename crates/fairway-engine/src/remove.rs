@@ -71,7 +71,7 @@ impl Engine {
     /// Restores forwarding, foreign tables and adopted bridges of the host.
     fn release_host(self: &Arc<Self>) -> Result<(), EngineError> {
         let settings = self.read(|world| world.settings().clone());
-        self.reconfigure(Settings { ip_forward: false, firewall_integration: false, ..settings })?;
+        self.reconfigure(None, Settings { ip_forward: false, firewall_integration: false, ..settings })?;
         let bridges = self.read(adopted);
         release_bridges(&bridges, &World::default());
         Ok(())

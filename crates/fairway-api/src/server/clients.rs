@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use fairway_core::world::Requester;
 use fairway_inspect::metrics::ApiMeasurements;
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
@@ -243,6 +244,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// The process at the other end; none if the kernel does not name it.
+    pub fn requester(&self) -> Option<Requester> {
+        let Holder { user, process, .. } = self.holder;
+        let pid = u32::try_from(process).unwrap_or_default();
+        (user != u32::MAX).then_some(Requester { uid: user, pid })
+    }
+
     /// Records that a large body was read.
     pub fn note_large_body(&self) {
         self.large_body.store(true, Ordering::Relaxed);

@@ -27,12 +27,15 @@ const REFUSAL: Duration = Duration::from_secs(1);
 impl Server {
     /// Answers the requests of a connection until the client or the daemon ends it.
     pub(super) async fn connection(
-        self,
+        mut self,
         stream: UnixStream,
         connection: Connection,
         mut stopping: watch::Receiver<bool>,
     ) {
         let connection = Arc::new(connection);
+        if let Some(requester) = connection.requester() {
+            self.engine = self.engine.requested_by(requester);
+        }
         let refused = self.engine.check_peer(stream.as_fd()).err();
         let service = service_fn(|request| {
             let (server, connection, refused) = (self.clone(), Arc::clone(&connection), refused.clone());

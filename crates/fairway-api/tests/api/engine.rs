@@ -12,7 +12,7 @@ use fairway_api::{
     NamespaceReference, SandboxFiles, Stopping, Usage, runtime, serve,
 };
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Command, TimedEvent, Undecided, World};
+use fairway_core::world::{Command, Requester, TimedEvent, Undecided, World};
 use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::metrics::Measurements;
@@ -35,6 +35,8 @@ pub struct FakeEngine {
     watchers: Mutex<BTreeMap<SandboxId, Vec<Listener>>>,
     /// Signals sent, with the sandbox's name.
     pub signals: Arc<Mutex<Vec<String>>>,
+    /// The processes of connections.
+    pub requesters: Mutex<Vec<Requester>>,
 }
 
 /// A process that never ends.
@@ -59,6 +61,7 @@ impl FakeEngine {
             event_watchers: Mutex::default(),
             watchers: Mutex::default(),
             signals: Arc::default(),
+            requesters: Mutex::default(),
         };
         let host = HostFacts { ephemeral_ports: Some((32768, 60999)), ..HostFacts::default() };
         engine
@@ -87,6 +90,11 @@ impl EngineApi for FakeEngine {
         let mut program = std::process::Command::new("sh");
         program.args(["-c", "case $* in *--announce) echo; esac; echo \"$*\"; echo no >&2", "fairway"]);
         program
+    }
+
+    fn requested_by(self: Arc<Self>, requester: Requester) -> Arc<dyn EngineApi> {
+        self.requesters.lock().unwrap().push(requester);
+        self
     }
 
     fn execute(&self, command: Command) -> Result<Applied, Failure> {

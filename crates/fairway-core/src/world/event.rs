@@ -31,6 +31,15 @@ impl Subject {
     }
 }
 
+/// The process that a change was requested by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requester {
+    /// Its user.
+    pub uid: u32,
+    /// Its process id; 0 if it is in no pid namespace that the daemon sees.
+    pub pid: u32,
+}
+
 /// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -59,6 +68,14 @@ impl Event {
         let mut event = Self { subject: Subject::Container, action, id, attributes: known };
         event.add(attributes);
         event
+    }
+
+    /// Adds the process that the change was requested by, if it was one.
+    pub fn requested_by(mut self, requester: Option<Requester>) -> Self {
+        if let Some(Requester { uid, pid }) = requester {
+            self.add(&[("fairway.uid", uid.to_string()), ("fairway.pid", pid.to_string())]);
+        }
+        self
     }
 
     fn add(&mut self, attributes: &[(&str, String)]) {

@@ -1,6 +1,6 @@
 //! Changes the settings of a running daemon.
 
-use fairway_core::world::{Command, Context};
+use fairway_core::world::{Command, Context, Event, Requester};
 use fairway_model::{Rng, Settings};
 
 use super::Committer;
@@ -12,7 +12,7 @@ impl Committer {
     ///
     /// # Errors
     /// Settings that do not fit what runs, or that the kernel lacks something for: nothing has changed then.
-    pub fn reconfigure(&self, settings: Settings) -> Result<(), EngineError> {
+    pub fn reconfigure(&self, requester: Option<Requester>, settings: Settings) -> Result<(), EngineError> {
         crate::requirements::check(&settings, self.applier.firewall.flavour())?;
         let host = observe_host()?;
         let configure = Command::Configure { settings: Box::new(settings), host: Box::new(host) };
@@ -24,7 +24,8 @@ impl Committer {
         }
         self.pipeline.run(&configure)?;
         self.read(|world| release_bridges(&adopted(&before), world));
-        self.emit_daemon_event("reload", &[]);
+        let reloaded = self.read(|world| Event::of_daemon("reload", &world.host().hostname, &[]));
+        self.events.emit(vec![reloaded.requested_by(requester)], self.now());
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Stops the process of a sandbox.
 
 use fairway_core::object::{FileName, Key};
-use fairway_core::world::{Command, Event, UNKNOWN_EXIT_CODE};
+use fairway_core::world::{Command, Event, Requester, UNKNOWN_EXIT_CODE};
 use fairway_kernel::process::{self, Process};
 use fairway_model::{ProcessIdentity, SandboxId, SandboxKind};
 use rustix::process::Signal;
@@ -20,6 +20,7 @@ pub struct Stopping {
     identity: ProcessIdentity,
     /// None if it has ended already.
     process: Option<Process>,
+    requester: Option<Requester>,
     events: Vec<Event>,
 }
 
@@ -39,20 +40,25 @@ impl Committer {
     ///
     /// # Errors
     /// There is no such sandbox, or it does not run, or it cannot be signalled.
-    pub fn begin_stop(&self, sandbox: &str, signal: Signal) -> Result<Option<Stopping>, EngineError> {
+    pub fn begin_stop(
+        &self,
+        requester: Option<Requester>,
+        sandbox: &str,
+        signal: Signal,
+    ) -> Result<Option<Stopping>, EngineError> {
         let (id, kind, process) = self.read(|world| {
             world.find_sandbox(sandbox).map(|found| (found.id, found.kind.clone(), found.process()))
         })?;
-        let events = self.about(sandbox, "stop", &[]);
+        let events = self.about(requester, sandbox, "stop", &[]);
         let Some(identity) = process.filter(|_| kind == SandboxKind::Run) else {
-            self.execute(stopped(id, None))?;
+            self.execute_for(requester, stopped(id, None))?;
             self.events.emit(events, self.now());
             return Ok(None);
         };
         let process = Process::open(identity).ok();
         match process.as_ref().map(|process| process.signal(signal)) {
             None | Some(Ok(()) | Err(process::Error::Gone(_))) => {
-                Ok(Some(Stopping { id, identity, process, events }))
+                Ok(Some(Stopping { id, identity, process, requester, events }))
             }
             Some(Err(error)) => Err(error.into()),
         }
@@ -64,7 +70,7 @@ impl Committer {
     /// # Errors
     /// Those of [`Committer::execute`].
     pub fn finish_stop(&self, stopping: &Stopping) -> Result<(), EngineError> {
-        match self.execute(stopped(stopping.id, Some(stopping.identity))) {
+        match self.execute_for(stopping.requester, stopped(stopping.id, Some(stopping.identity))) {
             Err(EngineError::Refused(_)) => self.await_changes(stopping.id),
             outcome => drop(outcome?),
         }
@@ -73,10 +79,16 @@ impl Committer {
     }
 
     /// An event of an existing sandbox.
-    fn about(&self, sandbox: &str, action: &'static str, attributes: &[(&str, String)]) -> Vec<Event> {
+    fn about(
+        &self,
+        requester: Option<Requester>,
+        sandbox: &str,
+        action: &'static str,
+        attributes: &[(&str, String)],
+    ) -> Vec<Event> {
         let event = self.read(|world| {
             let found = world.find_sandbox(sandbox).ok()?;
-            Some(Event::of_sandbox(found, action, attributes))
+            Some(Event::of_sandbox(found, action, attributes).requested_by(requester))
         });
         event.into_iter().collect()
     }
@@ -92,12 +104,18 @@ impl Committer {
     ///
     /// # Errors
     /// There is no such sandbox, it has no process, or the kernel refuses.
-    pub fn kill(&self, sandbox: &str, signal: Signal) -> Result<(), EngineError> {
+    pub fn kill(
+        &self,
+        requester: Option<Requester>,
+        sandbox: &str,
+        signal: Signal,
+    ) -> Result<(), EngineError> {
         let process = self.read(|world| {
             let found = world.find_sandbox(sandbox)?;
             found.process().ok_or_else(|| fairway_core::world::Refusal::NotRunning(found.name.clone()))
         })?;
-        let events = self.about(sandbox, "kill", &[("signal", signal.as_raw().to_string())]);
+        let signaled = [("signal", signal.as_raw().to_string())];
+        let events = self.about(requester, sandbox, "kill", &signaled);
         Process::open(process)?.signal(signal)?;
         self.events.emit(events, self.now());
         Ok(())

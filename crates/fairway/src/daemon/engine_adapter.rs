@@ -13,7 +13,7 @@ use fairway_api::{
 };
 use fairway_core::object::FileName;
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Change, Command, TimedEvent, World};
+use fairway_core::world::{Change, Command, Requester, TimedEvent, World};
 use fairway_engine::{Engine, EngineError, ExplainError, GraphError, TraceError};
 use fairway_inspect::conflict::{FirewallConflict, Path};
 use fairway_inspect::explain::QueryError;
@@ -35,6 +35,7 @@ use super::signal::signal;
 use super::usage::usage;
 
 /// Implements the API's interface on an engine.
+#[derive(Clone)]
 pub struct EngineAdapter {
     engine: Arc<Engine>,
     data_root: String,
@@ -42,6 +43,8 @@ pub struct EngineAdapter {
     reload: Arc<Reload>,
     end: Option<(Arc<EndRequest>, String)>,
     plugin: Arc<dyn Plugin>,
+    /// The process whose requests these are.
+    requester: Option<Requester>,
 }
 
 impl EngineAdapter {
@@ -54,7 +57,7 @@ impl EngineAdapter {
         plugin: Arc<dyn Plugin>,
     ) -> Self {
         let data_root = data_root.display().to_string();
-        Self { engine, data_root, socket: socket.to_owned(), reload, end: None, plugin }
+        Self { engine, data_root, socket: socket.to_owned(), reload, end: None, plugin, requester: None }
     }
 
     /// Has clients ask an on-demand daemon to end.
@@ -78,7 +81,7 @@ impl EngineAdapter {
             if !create.options.publish.is_empty());
         let publishes = publishes || matches!(&command, Command::Publish { .. });
         let creates = matches!(&command, Command::CreateNetwork(_));
-        let mut applied = self.engine.execute(command).map(applied).map_err(failure)?;
+        let mut applied = self.engine.execute(self.requester, command).map(applied).map_err(failure)?;
         if let (true, Some(network)) = (creates, applied.network) {
             applied.warnings.extend(in_the_way(&self.engine.firewall_conflicts(network), |_| true));
         }
@@ -205,6 +208,10 @@ impl EngineApi for EngineAdapter {
         }
     }
 
+    fn requested_by(self: Arc<Self>, requester: Requester) -> Arc<dyn EngineApi> {
+        Arc::new(Self { requester: Some(requester), ..Self::clone(&self) })
+    }
+
     fn execute(&self, command: Command) -> Result<Applied, Failure> {
         match self.engine.read(|world| self.plugin.refusal(world, &command)) {
             Some(refusal) => Err(refusal),
@@ -238,7 +245,7 @@ impl EngineApi for EngineAdapter {
     }
 
     fn reload(&self) -> Result<Reloaded, Failure> {
-        self.reload.reload().map_err(|error| {
+        self.reload.reload(self.requester).map_err(|error| {
             tracing::error!("{error}");
             let kind = match &error {
                 ReloadError::Configuration(_) => FailureKind::Refused(RefusalKind::Invalid),
@@ -307,14 +314,14 @@ impl EngineApi for EngineAdapter {
     fn begin_stop(&self, sandbox: &str, name: Option<&str>) -> Result<Option<Box<dyn Stopping>>, Failure> {
         let signal = name.map_or(Ok(Signal::TERM), signal)?;
         self.check_may_stop(sandbox)?;
-        let stopping = self.engine.begin_stop(sandbox, signal).map_err(failure)?;
+        let stopping = self.engine.begin_stop(self.requester, sandbox, signal).map_err(failure)?;
         let engine = Arc::clone(&self.engine);
         Ok(stopping.map(|stopping| Box::new(EngineStopping { engine, stopping }) as Box<dyn Stopping>))
     }
 
     fn kill(&self, sandbox: &str, name: &str) -> Result<(), Failure> {
         self.check_may_stop(sandbox)?;
-        self.engine.kill(sandbox, signal(name)?).map_err(failure)
+        self.engine.kill(self.requester, sandbox, signal(name)?).map_err(failure)
     }
 
     fn images(&self) -> Vec<String> {

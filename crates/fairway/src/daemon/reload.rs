@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fairway_api::types::Reloaded;
+use fairway_core::world::Requester;
 use fairway_engine::{Engine, EngineError};
 use fairway_model::Settings;
 use thiserror::Error;
@@ -42,14 +43,14 @@ impl Reload {
     ///
     /// # Errors
     /// A file that makes no sense, or settings that do not fit what runs: nothing has changed then.
-    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
+    pub fn reload(&self, requester: Option<Requester>) -> Result<Reloaded, ReloadError> {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         let mut new = self.flags.clone().configuration()?;
         let fixed = fixed(&now, &new);
         new.settings.relay_user = now.settings.relay_user;
         let mut changed = changed(&now.settings, &new.settings);
         if !changed.is_empty() {
-            self.engine.reconfigure(new.settings.clone())?;
+            self.engine.reconfigure(requester, new.settings.clone())?;
             now.settings = new.settings;
         }
         if now.log_level != new.log_level {
@@ -75,7 +76,7 @@ impl Reload {
 
     /// Reloads, and logs a failure.
     pub fn reload_or_log(&self) {
-        if let Err(error) = self.reload() {
+        if let Err(error) = self.reload(None) {
             tracing::error!("{error}");
         }
     }

@@ -51,7 +51,8 @@ fn the_life_of_a_sandbox_is_printed_as_dockers_events() {
         let [line] = all.lines().collect::<Vec<_>>()[..] else { panic!("{all}") };
         let (time, rest) = line.split_once(' ').unwrap();
         assert!(time.len() == "2026-11-22T02:02:43.489811622Z".len() && time.ends_with('Z'), "{time}");
-        let attributes = format!("(container={}, name=app, type=bridge)", web.attached.id);
+        let requested = format!("fairway.pid={}, fairway.uid=0", std::process::id());
+        let attributes = format!("(container={}, {requested}, name=app, type=bridge)", web.attached.id);
         assert_eq!(rest, format!("network connect {} {attributes}", network.id));
         let kinds =
             printed(&stage, "events --since 1h --until 0s --filter type=network --format {{.Action}}");
@@ -91,5 +92,44 @@ fn repairs_and_reloads_are_events() {
         assert!(stage.daemon.reload().contains("dns-search"));
         let line = printed(&stage, "events --since 1h --until 0s --filter type=daemon --filter event=reload");
         assert_eq!(line.lines().count(), 1, "{line}");
+    });
+}
+
+#[test]
+fn events_and_the_log_name_the_process_that_requested_a_change() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &["--log-level", "debug"]);
+        printed(&stage, "network create app");
+        stage.network("own");
+        printed(&stage, "run -d --name web --network app -- sleep 1000");
+        printed(&stage, "kill web");
+        let events = |filter: &str| -> Vec<EventMessage> {
+            let all =
+                printed(&stage, &format!("events --since 1h --until 0s --format json --filter {filter}"));
+            all.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        eventually("the end is noticed", Duration::from_secs(10), || !events("event=die").is_empty());
+        let pid = |event: &EventMessage| event.actor.attributes.get("fairway.pid").cloned();
+        let created = events("event=create");
+        let [app, own, web] = &created[..] else { panic!("{created:?}") };
+        assert!([app, own, web].iter().all(|event| event.actor.attributes["fairway.uid"] == "0"));
+        assert_eq!(pid(own), Some(std::process::id().to_string()));
+        // Each command is a process of its own.
+        assert!(pid(app) != pid(own) && pid(web) != pid(app) && pid(app) != Some("0".to_owned()));
+        let (killed, died) = (events("event=kill"), events("event=die"));
+        assert!(killed[0].actor.attributes["name"] == "web" && pid(&killed[0]).is_some());
+        assert_ne!(pid(&died[0]), pid(&killed[0]), "the supervisor reports the end");
+        stage.host.run_in(|| foreign_changes::set_mtu("fairway0", 1300)).unwrap();
+        eventually("a repair is no request", Duration::from_secs(10), || {
+            events("event=repair").first().is_some_and(|event| pid(event).is_none())
+        });
+        let log = stage.daemon.log();
+        let line = |part: &str| log.lines().find(|line| line.contains(part)).expect(part).to_owned();
+        let network = line("changed network own: create");
+        assert!(
+            network.contains(" INFO ")
+                && network.contains(&format!("process {} of user 0", std::process::id()))
+        );
+        assert!(line("changed container web: create").contains(" DEBUG "));
     });
 }

@@ -88,7 +88,11 @@ fn values_follow_what_happens() {
         assert_eq!(growth(&stage, "fairway_resolver_queries_total{answer=\"names\"}", known), 1.0);
         set_servers(&stage, &[LAN]);
         let unknown = || drop(look_up(&web, RESOLVER, "elsewhere.test", RecordType::A));
-        assert_eq!(growth(&stage, "fairway_resolver_queries_total{answer=\"forwarded\"}", unknown), 1.0);
+        eventually(
+            "the daemon has read the name servers, and a query is forwarded",
+            Duration::from_secs(10),
+            || growth(&stage, "fairway_resolver_queries_total{answer=\"forwarded\"}", unknown) == 1.0,
+        );
 
         // A link that another program deletes.
         let gateway = stage.client().network("app").unwrap().ipam.config[0].gateway.parse().unwrap();

@@ -233,3 +233,57 @@ fn logs_are_limited_by_the_daemon_and_by_each_run() {
         assert_eq!(refused.code, 125);
     });
 }
+
+#[test]
+fn a_log_in_json_has_an_object_in_each_line() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::before_daemon(lab);
+        write(&stage, r#"{"log-format": "json", "log-driver": "x"}"#);
+        stage.daemon.launch(&["--config-file", FILE]);
+        stage.daemon.wait_until_ready();
+        printed(&stage, "network create app");
+        // A relay writes in the format of the daemon that starts it.
+        stage.daemon.stop();
+        let log = stage.daemon.log();
+        let from = log.lines().position(|line| line.starts_with('{')).unwrap();
+        // Before its file is read, the daemon warns of the file itself.
+        assert!(log.lines().take(from).all(|line| line.contains("log-driver")), "{log}");
+        let lines: Vec<serde_json::Value> =
+            log.lines().skip(from).map(|line| serde_json::from_str(line).expect(line)).collect();
+        for line in &lines {
+            for key in ["timestamp", "level", "target", "message"] {
+                assert!(line[key].is_string(), "{key}: {line}");
+            }
+        }
+        let created =
+            lines.iter().find(|line| line["message"].as_str().unwrap().contains("network app: create"));
+        assert_eq!(created.unwrap()["uid"], 0);
+        assert_eq!(lines.last().unwrap()["level"], "INFO");
+
+        // With the flag every line is one, also the reason why the daemon does not start.
+        for flags in [["--mtu", "1"], ["--metrics-addr", "0.0.0.0:1"]] {
+            let before = stage.daemon.log().lines().count();
+            stage.daemon.launch(&["--log-format", "json", flags[0], flags[1], "--config-file", "/dev/null"]);
+            assert_eq!(stage.daemon.wait_until_ended().unwrap().code(), Some(1));
+            let log = stage.daemon.log();
+            let lines: Vec<serde_json::Value> =
+                log.lines().skip(before).map(|line| serde_json::from_str(line).expect(line)).collect();
+            assert_eq!(lines.last().unwrap()["level"], "ERROR", "{lines:?}");
+        }
+    });
+}
+
+#[test]
+fn the_format_of_the_log_can_change_at_a_reload() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::before_daemon(lab);
+        write(&stage, "{}");
+        stage.daemon.launch(&["--config-file", FILE]);
+        stage.daemon.wait_until_ready();
+        write(&stage, r#"{"log-format": "json"}"#);
+        let said = stage.daemon.reload();
+        assert!(said.starts_with('{') && said.contains("log-format"), "{said}");
+        write(&stage, r#"{"log-format": "xml"}"#);
+        assert!(stage.daemon.reload().contains("unknown variant `xml`, expected `text` or `json`"));
+    });
+}

@@ -177,7 +177,7 @@ impl Built {
 
     fn execute(&self, command: Command) {
         let shown = format!("{command:?}");
-        let done = self.host.run_in(|| self.engine.execute(command).map(drop)).unwrap();
+        let done = self.host.run_in(|| self.engine.execute(None, command).map(drop)).unwrap();
         done.unwrap_or_else(|error| panic!("{error}: {shown}"));
     }
 

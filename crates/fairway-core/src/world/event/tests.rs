@@ -137,3 +137,11 @@ fn an_event_lists_the_first_of_many_changed_ports() {
     let unpublished = log.apply(Command::Unpublish { sandbox: "web".to_owned(), requests: vec![request] });
     assert_eq!(unpublished, ["container unpublish name=web, ports=127.0.0.1:500->500/tcp"]);
 }
+
+#[test]
+fn an_event_names_the_process_that_requested_it() {
+    let event = || Event::of_daemon("reload", "host", &[]);
+    assert_eq!(event().requested_by(None), event());
+    let named = event().requested_by(Some(Requester { uid: 1000, pid: 7 })).attributes;
+    assert_eq!((named["fairway.uid"].as_str(), named["fairway.pid"].as_str()), ("1000", "7"));
+}
