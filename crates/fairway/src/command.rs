@@ -112,7 +112,7 @@ enum Verb {
     Events(events::EventsOptions),
     /// Fetch the logs of a detached sandbox
     Logs(logs::LogsOptions),
-    /// Display the running processes of a sandbox
+    /// Display the running processes of a sandbox, or all networks live
     Top(top::TopOptions),
     /// Start one or more stopped sandboxes
     Start(start::StartOptions),
@@ -258,7 +258,7 @@ impl Arguments {
             Verb::Publish(options) => options.run(&mut session()?.client),
             Verb::Unpublish(options) => options.run(&mut session()?.client),
             Verb::Logs(options) => options.run(&mut session()?.client),
-            Verb::Top(options) => options.run(&mut session()?.client),
+            Verb::Top(options) => options.run(host.as_deref().unwrap_or(DEFAULT_HOST)),
             Verb::Start(options) => options.run(&mut session()?),
             Verb::Stop(options) => options.run(&mut session()?.client),
             Verb::Restart(options) => options.run(&mut session()?),

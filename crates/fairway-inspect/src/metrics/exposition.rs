@@ -70,7 +70,7 @@ impl Metric<'_> {
     /// Writes the buckets, sum and count of a histogram.
     pub fn distribution(&mut self, distribution: &Distribution) {
         for (bound, count) in distribution.cumulative() {
-            self.sample("_bucket", &[("le", &bound)], count);
+            self.sample("_bucket", &[("le", bound)], count);
         }
         self.sum_and_count(distribution.seconds(), distribution.count());
     }

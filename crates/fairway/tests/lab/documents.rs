@@ -57,6 +57,7 @@ macro_rules! pages {
 pages! {
     readme: "README.md";
     metrics: "docs/reference/metrics.md";
+    top: "docs/reference/top.md";
     change_settings: "docs/how-to/change-settings.md";
     connect_two_hosts: "docs/how-to/connect-two-hosts.md";
     declare_networks: "docs/how-to/declare-networks.md";

@@ -78,6 +78,7 @@ mod stats;
 mod store;
 mod strict;
 mod subnets;
+mod top;
 mod trace;
 mod traffic_limits;
 mod transitions;

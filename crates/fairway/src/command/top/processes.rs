@@ -1,45 +1,36 @@
-//! `fairway top`: the processes of a sandbox, in the columns of `ps -ef`.
+//! The processes of a sandbox, in the columns of `ps -ef`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
-use clap::Args;
 use fairway_api::Client;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::error::CommandError;
-use super::print::print_line;
+use crate::command::error::CommandError;
+use crate::command::print::print_line;
 use crate::processes::{self, Process};
-
-/// Which sandbox.
-#[derive(Debug, Args)]
-pub(super) struct TopOptions {
-    /// Name or id of a running sandbox
-    container: String,
-}
 
 /// A time of processors, as `ps` has it.
 fn duration(seconds: u64) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-impl TopOptions {
-    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
-        let known = client.container(&self.container)?;
-        if !known.state.running {
-            return Err(CommandError::NotRunning(self.container.clone()));
-        }
-        let unreadable = |source| CommandError::Processes { name: self.container.clone(), source };
-        print_line("UID PID PPID C STIME TTY TIME CMD")?;
-        if known.state.pid != 0 {
-            for line in list(known.state.pid).map_err(unreadable)? {
-                print_line(&line)?;
-            }
-        }
-        Ok(0)
+/// Prints the processes of a sandbox.
+pub(super) fn show(client: &mut Client, name: &str) -> Result<i32, CommandError> {
+    let known = client.container(name)?;
+    if !known.state.running {
+        return Err(CommandError::NotRunning(name.to_owned()));
     }
+    let unreadable = |source| CommandError::Processes { name: name.to_owned(), source };
+    print_line("UID PID PPID C STIME TTY TIME CMD")?;
+    if known.state.pid != 0 {
+        for line in list(known.state.pid).map_err(unreadable)? {
+            print_line(&line)?;
+        }
+    }
+    Ok(0)
 }
 
 /// A line for each process of a sandbox.
