@@ -77,7 +77,10 @@ fn values_follow_what_happens() {
         let proxied =
             || assert_eq!(ask(&stage.host, "127.0.0.1:8080").unwrap(), Outcome::answered("172.18.0.1"));
         assert_eq!(growth(&stage, "fairway_relay_connections_total", proxied), 1.0);
-        let datagram = || drop(ask_datagram(&stage.host, "127.0.0.1:8081").unwrap());
+        let datagram = || {
+            let outcome = ask_datagram(&stage.host, "127.0.0.1:8081").unwrap();
+            assert!(matches!(outcome, Outcome::Answered { .. }), "{outcome:?}");
+        };
         assert_eq!(growth(&stage, "fairway_relay_flows_total", datagram), 1.0);
         let direct = || assert_eq!(ask(&stage.lan, &format!("{HOST}:8080")).unwrap(), Outcome::answered(LAN));
         let bytes = "fairway_network_bytes_total{network=\"app\",direction=\"in\"}";
