@@ -9,6 +9,10 @@ use fairway_model::{EndpointId, NetworkId, Protocol, Publication, Sandbox, Sandb
 /// The number of ports that an event lists. Recent events are stored, and sent to each client.
 const LISTED_PORTS: usize = 64;
 
+/// The attributes of the process that a change was requested by.
+const REQUESTER_UID: &str = "fairway.uid";
+const REQUESTER_PID: &str = "fairway.pid";
+
 /// The type of the object of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
@@ -70,10 +74,11 @@ impl Event {
         event
     }
 
-    /// Adds the process that the change was requested by, if it was one.
+    /// Adds the process that the change was requested by, if it was one. A label of the same name is left out.
     pub fn requested_by(mut self, requester: Option<Requester>) -> Self {
+        [REQUESTER_UID, REQUESTER_PID].iter().for_each(|name| drop(self.attributes.remove(*name)));
         if let Some(Requester { uid, pid }) = requester {
-            self.add(&[("fairway.uid", uid.to_string()), ("fairway.pid", pid.to_string())]);
+            self.add(&[(REQUESTER_UID, uid.to_string()), (REQUESTER_PID, pid.to_string())]);
         }
         self
     }

@@ -48,9 +48,8 @@ impl Inspector {
             });
             bridges.collect()
         };
-        let names: Vec<String> = bridges.keys().cloned().collect();
         let networks =
-            self.applier.links(|links| links.traffic(&names))?.into_iter().filter_map(|(name, seen)| {
+            self.applier.links(|links| links.bridge_traffic())?.into_iter().filter_map(|(name, seen)| {
                 // A bridge receives what its ports send.
                 let inward = Count { packets: seen.sent_packets, bytes: seen.sent_bytes };
                 let outward = Count { packets: seen.received_packets, bytes: seen.received_bytes };

@@ -1,13 +1,11 @@
 //! Packet and byte counters of links.
 
-use super::message::{IFINFO_LENGTH, ifinfo};
-use super::{Error, Link, Links, unless_gone};
+use super::message::{DUMP, IFINFO_LENGTH, ifinfo};
+use super::{Error, Link, Links};
 use crate::netlink::{Batch, Message};
 
 /// `IFLA_STATS64` of `<linux/if_link.h>`.
 const IFLA_STATS64: u16 = 23;
-/// How many links are read at once: the answers have to fit into the receive buffer.
-const AT_ONCE: usize = 64;
 
 /// The counters of a link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,24 +38,22 @@ impl LinkTraffic {
 }
 
 impl Links {
-    /// Reads the counters of these links by name; missing links are left out.
+    /// Reads the counters of all bridges, by name.
     ///
     /// # Errors
     /// [`Error::Netlink`].
-    pub fn traffic(&self, names: &[String]) -> Result<Vec<(String, LinkTraffic)>, Error> {
-        let mut found = Vec::new();
-        for names in names.chunks(AT_ONCE) {
-            let mut batch = Batch::new();
-            for name in names {
-                batch
-                    .message(libc::RTM_GETLINK, 0, format!("read the counters of {name}"))
-                    .raw(&ifinfo(0, None))
-                    .text(libc::IFLA_IFNAME, name);
-            }
-            let replies = unless_gone(self.socket.transact_each(&mut batch)?)?;
-            let read = |reply| Some((Link::parse(reply)?.name, LinkTraffic::parse(reply)?));
-            found.extend(replies.iter().filter_map(read));
-        }
-        Ok(found)
+    pub fn bridge_traffic(&self) -> Result<Vec<(String, LinkTraffic)>, Error> {
+        let mut batch = Batch::new();
+        batch.message(libc::RTM_GETLINK, DUMP, "read the counters of bridges").raw(&ifinfo(0, None)).nest(
+            libc::IFLA_LINKINFO,
+            |info| {
+                info.text(libc::IFLA_INFO_KIND, "bridge");
+            },
+        );
+        let read = |kind, payload: &[u8]| {
+            let reply = Message { kind, flags: 0, port: 0, payload: payload.to_vec() };
+            Some((Link::parse(&reply)?.name, LinkTraffic::parse(&reply)?))
+        };
+        Ok(self.socket.dump_map(&mut batch, read)?)
     }
 }

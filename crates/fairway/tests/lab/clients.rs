@@ -169,7 +169,8 @@ fn events_have_labels_and_image_and_are_filtered_by_them() {
         let json = printed(&stage, "events --since 1h --until 0s --filter label=tier=front --format json");
         let event: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
         assert_eq!((&event["from"], &event["Action"]), (&"host".into(), &"create".into()));
-        let attributes = serde_json::json!({"image": "host", "name": "web", "tier": "front"});
+        let pid = std::process::id().to_string();
+        let attributes = serde_json::json!({"image": "host", "name": "web", "tier": "front", "fairway.uid": "0", "fairway.pid": pid});
         assert_eq!(event["Actor"]["Attributes"], attributes);
         let names = |filter: &str| {
             let line =

@@ -157,3 +157,22 @@ fn a_tcp_address_of_the_host_itself_has_metrics_and_nothing_else() {
         }
     });
 }
+
+#[test]
+fn each_of_many_networks_has_its_counters() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &["--default-address-pool", "base=10.64.0.0/10,size=24"]);
+        let names: Vec<String> = (0..120).map(|number| format!("n{number}")).collect();
+        names.iter().for_each(|name| drop(stage.network(name)));
+        let now = metrics(&stage);
+        for name in &names {
+            for direction in ["in", "out"] {
+                let series =
+                    format!("fairway_network_packets_total{{network=\"{name}\",direction=\"{direction}\"}}");
+                assert!(now.contains_key(&series), "{series}");
+            }
+        }
+        let stats = stage.client().stats(None).unwrap();
+        assert!(stats.iter().filter(|network| names.contains(&network.name)).all(|it| it.traffic.is_some()));
+    });
+}

@@ -142,6 +142,8 @@ fn an_event_lists_the_first_of_many_changed_ports() {
 fn an_event_names_the_process_that_requested_it() {
     let event = || Event::of_daemon("reload", "host", &[]);
     assert_eq!(event().requested_by(None), event());
+    let labelled = Event::of_daemon("reload", "host", &[("fairway.uid", "7".to_owned())]);
+    assert_eq!(labelled.requested_by(None), event(), "a label is no proof");
     let named = event().requested_by(Some(Requester { uid: 1000, pid: 7 })).attributes;
     assert_eq!((named["fairway.uid"].as_str(), named["fairway.pid"].as_str()), ("1000", "7"));
 }
