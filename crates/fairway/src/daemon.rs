@@ -272,6 +272,7 @@ pub fn remove(configuration: &Configuration, force: bool) -> Result<Removed, Dae
     }
     let removed = Engine::remove(options(configuration), force).map_err(DaemonError::Remove)?;
     listen::remove(configuration);
+    on_demand::Precedence::forget(&configuration.exec_root);
     relay::forget();
     on_demand::delete_files(configuration);
     // What others put there stays, and the directory with it.

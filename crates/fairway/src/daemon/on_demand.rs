@@ -2,6 +2,7 @@
 
 mod idle;
 mod location;
+mod precedence;
 mod start;
 mod start_lock;
 
@@ -25,6 +26,7 @@ use thiserror::Error;
 use super::configuration::Configuration;
 use idle::{Idle, Load};
 pub use location::Location;
+pub use precedence::Precedence;
 pub use start::{StartError, answering, start};
 pub use start_lock::{LockError, StartLock};
 

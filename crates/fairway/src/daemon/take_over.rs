@@ -7,7 +7,7 @@ use fairway_api::ClientError;
 use thiserror::Error;
 
 use super::configuration::Configuration;
-use super::on_demand::{Location, LockError, StartError, StartLock, answering, start};
+use super::on_demand::{Location, LockError, Precedence, StartError, StartLock, answering, start};
 
 /// How long an on-demand daemon may take to remove what it made.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,17 +35,18 @@ pub enum TakeOverError {
 }
 
 /// Has the on-demand daemon at the place of a daemon end, if there is one, and waits until all that it made is gone. For
-/// one that was killed, another one does so. Until the lock is dropped no face starts another one.
+/// one that was killed, another one does so. Until what is returned is dropped no face starts another one.
 ///
 /// # Errors
 /// It has sandboxes, or does not end.
-pub(super) fn take_over(configuration: &Configuration) -> Result<StartLock, TakeOverError> {
+pub(super) fn take_over(configuration: &Configuration) -> Result<(StartLock, Precedence), TakeOverError> {
     let location = Location::of(&configuration.exec_root);
+    let precedence = Precedence::take(&location.exec_root)?;
     let since = Instant::now();
     while since.elapsed() < PATIENCE {
         let lock = StartLock::take(&location.exec_root)?;
         if !fairway_engine::has_store(&location.data_root()) {
-            return Ok(lock);
+            return Ok((lock, precedence));
         }
         let mut client = match answering(&location.address()).map_err(StartError::Client)? {
             Some(client) => client,
@@ -57,7 +58,7 @@ pub(super) fn take_over(configuration: &Configuration) -> Result<StartLock, Take
             Err(ClientError::Lost { .. } | ClientError::NotRunning { .. }) => {}
             Err(ClientError::Refused { status: 409, message }) => return Err(TakeOverError::InUse(message)),
             // Another daemon, which the attempt to listen finds.
-            Err(_) => return Ok(lock),
+            Err(_) => return Ok((lock, precedence)),
         }
         // It takes the lock to end.
         drop(lock);

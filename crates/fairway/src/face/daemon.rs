@@ -10,7 +10,7 @@ use fairway_api::{Client, ClientError};
 use fairway_kernel::{namespace, pid_namespace};
 use thiserror::Error;
 
-use crate::daemon::on_demand::{Location, LockError, StartError, StartLock, answering, start};
+use crate::daemon::on_demand::{Location, LockError, Precedence, StartError, StartLock, answering, start};
 
 /// The directory of a daemon that is not at the system's place, below the directory that the caller names.
 const DIRECTORY: &str = "fairway";
@@ -71,6 +71,7 @@ fn connect_at(program: &Path, location: &Location) -> Result<Client, Error> {
             return Ok(client);
         }
         // A daemon that ends holds the lock until it is gone, and a face until the daemon that it started answers.
+        Precedence::respect(&location.exec_root);
         let lock = StartLock::take(&location.exec_root)?;
         if let Some(client) = answering(&address)? {
             return Ok(client);
