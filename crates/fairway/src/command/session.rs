@@ -184,8 +184,8 @@ impl Session {
         })
     }
 
-    /// What no sandbox may see: the daemon's socket, and the directory with the relay's and with all
-    /// sandboxes' files, in which a socket stays hidden also when a new daemon makes it anew.
+    /// What no sandbox may see: the daemon's socket, the directory with the relay's and with all
+    /// sandboxes' files, in which a socket stays hidden also when a new daemon makes it anew, and that of the logs.
     pub(super) fn hidden(&self, known: &ContainerInspect) -> Vec<PathBuf> {
         let named = Path::new(self.host.strip_prefix("unix://").unwrap_or_default());
         let socket = fs::canonicalize(named).unwrap_or_else(|_| named.to_owned());
@@ -195,7 +195,9 @@ impl Session {
         let by_file = Path::new(&known.resolv_conf_path).ancestors().nth(3);
         // In host mode there are no files of its own to tell the directory.
         let by_default = Some(Path::new(EXEC_ROOT)).filter(|it| it.is_dir());
-        let mut hidden: Vec<PathBuf> = [by_link, by_file, by_default]
+        // The streams of other sandboxes are there too.
+        let by_log = Path::new(&known.log_path).parent();
+        let mut hidden: Vec<PathBuf> = [by_link, by_file, by_default, by_log]
             .into_iter()
             .flatten()
             .filter(|it| it.parent().is_some())
