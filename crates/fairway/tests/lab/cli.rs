@@ -213,7 +213,7 @@ fn a_command_sees_a_host_of_its_own() {
 }
 
 /// A shell's words for whether the daemon is in sight: nothing when it is not.
-const LOOK: &str = "for it in /run/fairway.sock /run/fairway/* /run/fairway/sandboxes/*; \
+const LOOK: &str = "for it in /run/fairway.sock /run/fairway/* /run/fairway/sandboxes/* /var/lib/fairway/logs/*; \
                     do [ -e $it ] && [ ! -c $it ] && echo $it; done; exit 0";
 
 #[test]
