@@ -81,7 +81,9 @@ pub struct Measurements {
     pub repairs: RepairMeasurements,
     /// Its store.
     pub store: StoreMeasurements,
-    /// What the relay counts; none if it does not answer.
+    /// Whether the relay answers.
+    pub relay_up: bool,
+    /// What the relay counts; none if it does not answer, or is of a version that does not count.
     pub relay: Option<RelayCounters>,
     /// The entries of the conntrack table, and how many there may be; none without conntrack.
     pub conntrack: Option<(u64, u64)>,
@@ -100,7 +102,7 @@ pub fn text(world: &World, measured: &Measurements) -> String {
     command_metrics(&mut to, &measured.commands);
     repair_metrics(&mut to, &measured.repairs);
     traffic_metrics(&mut to, world, &measured.traffic);
-    relay_metrics(&mut to, measured.relay.as_ref());
+    relay_metrics(&mut to, measured.relay_up, measured.relay.as_ref());
     host_metrics(&mut to, measured);
     api_metrics(&mut to, &measured.api);
     to.into_text()
@@ -171,9 +173,9 @@ fn traffic_metrics(to: &mut Exposition, world: &World, traffic: &BTreeMap<Networ
     }
 }
 
-fn relay_metrics(to: &mut Exposition, relay: Option<&RelayCounters>) {
+fn relay_metrics(to: &mut Exposition, up: bool, relay: Option<&RelayCounters>) {
     let help = "Whether the relay answers";
-    to.metric("fairway_relay_up", Kind::Gauge, help).value(u8::from(relay.is_some()));
+    to.metric("fairway_relay_up", Kind::Gauge, help).value(u8::from(up));
     let mut metric = |name, kind, help: &str, value: fn(&RelayCounters) -> u64| {
         let mut metric = to.metric(name, kind, help);
         relay.iter().for_each(|relay| metric.value(value(relay)));

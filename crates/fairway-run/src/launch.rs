@@ -158,6 +158,11 @@ impl Launched {
         Ok(Running::new(pid, self.identity, signals, self.output.take(), notes))
     }
 
+    /// This program's ends of the output, if it goes into pipes.
+    pub(super) fn output(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.output.iter().flat_map(|(out, err)| [out.as_fd(), err.as_fd()])
+    }
+
     fn hear(&mut self) -> Result<Option<Report>, LaunchError> {
         match self.channel.receive() {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),

@@ -60,7 +60,10 @@ pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<V
             false
         }
     };
-    note("the host's /proc stays in sight", fresh("proc", "/proc", INERT, c""));
+    let proc = note("cannot mount a fresh /proc", fresh("proc", "/proc", INERT, c""));
+    if host.is_some() && !proc {
+        return Err(Failure::step("mount /proc in another root directory", "the kernel refuses"));
+    }
     // The switches of a new network namespace are set while they can be: Docker's choice, by which
     // low ports and ping need no capability. Without a mapping for all groups the second is refused.
     if launch.network == NetworkNamespace::New {
@@ -76,7 +79,7 @@ pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<V
     let cgroups =
         rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type as u64 == CGROUP2_MAGIC);
     let access = if launch.privileged { MountFlags::empty() } else { MountFlags::RDONLY };
-    let sys = note("the host's /sys stays in sight", fresh_sys(INERT | access));
+    let sys = note("cannot mount a fresh /sys", fresh_sys(INERT | access));
     if sys && cgroups {
         note("there is no /sys/fs/cgroup", fresh("cgroup2", "/sys/fs/cgroup", INERT | access, c""));
     }
@@ -123,8 +126,10 @@ pub(super) fn personal_files(
         hostname: files.hostname.as_ref().map(of_host),
     };
     etc::mount_files(&files, view.overlaid, notes).map_err(|(step, error)| Failure::step(step, error))?;
-    // Another root has none of them.
-    let hidden = if view.host.is_some() { &[] } else { hidden };
+    if let Some(host) = view.host {
+        // Another root has none of what is hidden.
+        return host.close().map_err(|error| Failure::step("leave the host's root directory", error));
+    }
     for path in hidden {
         mask(path)
             .map_err(|errno| Failure::step(format!("hide {}", path.display()), io::Error::from(errno)))?;

@@ -12,7 +12,7 @@ use rustix::process::pivot_root;
 /// What a command needs in its root directory to mount on.
 const MOUNT_POINTS: [&str; 4] = ["proc", "sys", "dev", "etc"];
 
-/// The host's root directory, which can be reached until this is dropped.
+/// The host's root directory, which can be reached until it is closed.
 #[derive(Debug)]
 pub(super) struct HostRoot(OwnedFd);
 
@@ -38,17 +38,18 @@ impl HostRoot {
         Ok(Self(host))
     }
 
+    /// Unmounts it: no process of the sandbox may reach it.
+    ///
+    /// # Errors
+    /// As umount(2).
+    pub(super) fn close(self) -> io::Result<()> {
+        Ok(unmount(self.path(Path::new("/")), UnmountFlags::DETACH)?)
+    }
+
     /// A path of the host, as it is reached from the other root.
     pub(super) fn path(&self, path: &Path) -> PathBuf {
         Path::new("/proc/self/fd")
             .join(self.0.as_raw_fd().to_string())
             .join(path.strip_prefix("/").unwrap_or(path))
-    }
-}
-
-impl Drop for HostRoot {
-    fn drop(&mut self) {
-        // The command could not reach it either: it has no name.
-        let _ = unmount(self.path(Path::new("/")), UnmountFlags::DETACH);
     }
 }

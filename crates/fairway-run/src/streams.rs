@@ -52,7 +52,7 @@ impl Ends {
 }
 
 /// Gives a stream to the user that the command runs as, which opens `/dev/stdout` else in vain.
-fn give(stream: impl AsFd, identity: Option<&Identity>) {
+pub(super) fn give(stream: impl AsFd, identity: Option<&Identity>) {
     if let Some(identity) = identity {
         // Where that is refused the command can use the stream that it has.
         let _ = fchown(stream, Some(Uid::from_raw(identity.user)), Some(Gid::from_raw(identity.group)));
@@ -100,11 +100,10 @@ impl Streams {
     }
 
     /// Takes the pipes of a command that runs.
-    pub(super) fn take_output(&mut self, running: &mut Running, identity: Option<&Identity>) {
+    pub(super) fn take_output(&mut self, running: &mut Running) {
         let Some((out, err)) = running.take_output() else { return };
         let [out, err] = [OwnedFd::from(out), OwnedFd::from(err)];
         for pipe in [&out, &err] {
-            give(pipe, identity);
             // A pipe that blocks delays the supervisor, and loses nothing.
             let _ = nonblocking(pipe);
         }

@@ -18,7 +18,7 @@ use super::channel::Channel;
 use super::init::{stray, take_input};
 use super::launch::{self, Output, spawn_stage, start};
 use super::log::Log;
-use super::streams::{Ends, Streams};
+use super::streams::{Ends, Streams, give};
 use super::{Failure, Files, Launch, LaunchError, Running};
 
 /// The first argument that starts this program as this stage.
@@ -241,13 +241,14 @@ fn begin(channel: &mut Channel, order: &Order) -> Result<Option<(Running, Stream
     let mut streams = Streams::listen(&order.log, &order.launch, &ends)
         .map_err(|error| refused("listen for clients of the command", error))?;
     let launched = start(&order.launch, ends.input.as_fd(), ends.output).map_err(as_failure)?;
+    launched.output().for_each(|pipe| give(pipe, order.launch.identity.as_ref()));
     channel.send(&Reply::Ready(launched.identity())).map_err(|error| refused("report the process", error))?;
     let files: Option<Files> =
         channel.receive().map_err(|error| refused("read which files to use", error))?;
     let Some(files) = files else { return Ok(None) };
     streams.await_clients(order.attachments);
     let mut running = launched.release(&files).map_err(as_failure)?;
-    streams.take_output(&mut running, order.launch.identity.as_ref());
+    streams.take_output(&mut running);
     // The starter may have gone; the command runs all the same.
     let _ = channel.send(&Reply::Started { notes: running.notes().to_vec() });
     Ok(Some((running, streams, log)))

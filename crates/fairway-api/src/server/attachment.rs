@@ -16,17 +16,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-use super::Server;
 use super::call::Call;
 use super::framing::Framing;
 use super::hijack::{self, PIECE, QUEUE, Upgrade};
 use super::known::{check_running, find};
 use super::reply::Reply;
+use super::{Server, look};
 use crate::engine_api::{EngineApi, Failure};
 use detach_keys::DetachKeys;
 
 /// How often a client that waits for a start looks whether the supervisor is there.
 const GLANCE: Duration = Duration::from_millis(5);
+/// How often it looks at last.
+const LONGEST_GLANCE: Duration = Duration::from_millis(50);
 
 /// How many clients wait for the start of each container.
 #[derive(Debug, Clone, Default)]
@@ -142,12 +144,17 @@ async fn connect(
 
 /// The streams of a container, as soon as it is started; none if that fails.
 async fn started(engine: &Arc<dyn EngineApi>, id: SandboxId, with_input: bool) -> Option<UnixStream> {
+    let mut glance = GLANCE;
     loop {
         match connect(engine, id, with_input).await {
-            Ok(None) => tokio::time::sleep(GLANCE).await,
+            Ok(None) => {
+                look(&**engine, |world| Ok(world.sandbox(id).map(drop))).ok().flatten()?;
+                tokio::time::sleep(glance).await;
+                glance = (glance * 2).min(LONGEST_GLANCE);
+            }
             Ok(Some(stream)) => return Some(stream),
             Err(error) => {
-                tracing::warn!(%id, %error, "failed to connect a client to a container");
+                tracing::warn!(%id, %error, "failed to connect a client to container {id}: {error}");
                 return None;
             }
         }
@@ -175,11 +182,15 @@ async fn exchange(
         while let Some(piece) = received.recv().await {
             let (typed, detached) =
                 keys.as_mut().map_or_else(|| (piece.to_vec(), false), |it| it.pass(&piece));
-            if detached || to.write_all(&typed).await.is_err() {
+            let written = to.write_all(&typed).await;
+            if detached {
                 return;
             }
+            if written.is_err() {
+                break;
+            }
         }
-        // The input of the container ends; its output may go on.
+        // The input of the container ends, or its command has ended; its output may go on.
         let _ = to.shutdown().await;
         std::future::pending::<()>().await;
     };

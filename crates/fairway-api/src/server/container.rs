@@ -84,10 +84,10 @@ pub(super) fn update(engine: &dyn EngineApi, sandbox: &str, call: &Call) -> Resu
         world.find_sandbox(sandbox).map(|it| (it.id, it.running())).map_err(Failure::from)
     })?;
     let update = Command::UpdateSandbox { sandbox: id.to_string(), restart, limits };
-    engine.execute(update)?;
     if running {
         engine.limit(id, limits)?;
     }
+    engine.execute(update)?;
     Reply::json(&ContainerUpdated::default())
 }
 

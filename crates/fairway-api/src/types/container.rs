@@ -146,7 +146,7 @@ pub struct PortBinding {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerConfig {
-    /// The image that a client of Docker named. Fairway does not use it.
+    /// The image, as it was asked for.
     pub image: String,
     pub hostname: String,
     /// Always empty, as the fields of the same kind below: Fairway has none of them.

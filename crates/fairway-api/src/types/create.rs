@@ -12,7 +12,7 @@ use super::{EndpointSettings, HostConfig};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerCreate {
-    /// The image. Fairway stores and shows it, and does not use it: the command runs on the host's files.
+    /// The image: `host`, or the name of a directory; empty for the host's files.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub image: String,
     /// Whether the command has a terminal, unless it has that of the client.

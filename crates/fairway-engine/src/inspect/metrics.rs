@@ -21,10 +21,10 @@ impl Inspector {
             tracing::warn!(%error, "failed to read the traffic of networks: {error}");
             Default::default()
         });
-        let relay = self.applier.relay.counters().unwrap_or_else(|error| {
+        let counted = self.applier.relay.counters();
+        if let Err(error) = &counted {
             tracing::debug!(%error, "failed to read the relay's counters: {error}");
-            None
-        });
+        }
         Measurements {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commands: self.committer.measured.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -36,7 +36,8 @@ impl Inspector {
                 committing: writing,
                 fails,
             },
-            relay,
+            relay_up: counted.is_ok(),
+            relay: counted.unwrap_or_default(),
             conntrack: number(CONNTRACK_COUNT).zip(number(CONNTRACK_MAX)),
             traffic,
             ..Measurements::default()

@@ -12,8 +12,12 @@ const DASHBOARD: &str = include_str!("../../../../docs/reference/grafana.json");
 fn measured() -> Measurements {
     let share = SharedResource { open: 1, limit: 2, begun: 3, evicted: 4 };
     let relay = RelayCounters { connections: share, unanswered: 5, ..RelayCounters::default() };
-    let mut measured =
-        Measurements { relay: Some(relay), conntrack: Some((7, 8)), ..Measurements::default() };
+    let mut measured = Measurements {
+        relay_up: true,
+        relay: Some(relay),
+        conntrack: Some((7, 8)),
+        ..Measurements::default()
+    };
     measured.commands.attaches.observe(Duration::from_millis(30));
     measured.repairs.repaired.insert("bridge", 2);
     measured.api.replies.insert(404, 3);
@@ -55,7 +59,7 @@ fn each_metric_of_the_dashboard_exists() {
 fn a_relay_that_does_not_answer_has_no_counters() {
     let with = text(&World::default(), &measured());
     assert!(with.contains("\nfairway_relay_up 1\n") && with.contains("\nfairway_relay_open_connections 1\n"));
-    let without = text(&World::default(), &Measurements { relay: None, ..measured() });
+    let without = text(&World::default(), &Measurements { relay_up: false, relay: None, ..measured() });
     assert!(without.contains("\nfairway_relay_up 0\n"), "{without}");
     assert!(!without.contains("\nfairway_relay_open_connections 1\n"), "{without}");
     assert_eq!(types(&with), types(&without));

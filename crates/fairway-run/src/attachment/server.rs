@@ -109,7 +109,10 @@ impl Attachments {
             let mut flags = PollFlags::empty();
             flags.set(PollFlags::IN, client.sends && takes_input);
             flags.set(PollFlags::OUT, !client.output.is_empty());
-            watched.push(PollFd::new(&client.stream, flags));
+            // One that may send and is not read from now would be reported when it hangs up, again and again.
+            if !flags.is_empty() || !client.sends {
+                watched.push(PollFd::new(&client.stream, flags));
+            }
         }
         let writes = self.input.iter().filter(|input| !input.pending.is_empty());
         watched.extend(writes.map(|input| PollFd::new(&input.file, PollFlags::OUT)));
@@ -134,6 +137,9 @@ impl Attachments {
             client.receive(&mut self.input, self.terminal.as_ref());
             client.send();
             client.gone |= !client.sends && client.hung_up();
+            if client.gone && client.sends {
+                client.end(&mut self.input);
+            }
         }
         self.clients.retain(|client| !client.gone);
         if self.input.as_mut().is_some_and(|input| !input.write()) {
@@ -245,7 +251,8 @@ impl Client {
                 Ok(written) => drop(self.output.drain(..written)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => self.gone = true,
+                // What it has sent before is still input.
+                Err(_) => self.output.clear(),
             }
         }
     }

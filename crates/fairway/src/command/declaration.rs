@@ -24,10 +24,10 @@ pub(super) use error::DeclareError;
 pub(super) use export::export;
 pub(super) use plan::plan;
 pub(super) use present::Present;
-pub(super) use step::Action;
+pub(super) use step::{Action, Step};
 pub(super) use text::read;
 
-/// The label of what `fairway apply` made; the value is the `name` of the file.
+/// The label of what `fairway apply` made; the value is the `name` of the file, or its path.
 const APPLIED: &str = "io.fairway.applied";
 
 /// The networks that are always there.

@@ -90,6 +90,10 @@ pub(super) enum CommandError {
     NotStartable { name: String, kind: String },
     #[error("container {name} was {kind}, not made by fairway sandbox create: use fairway {}", remover(kind))]
     NotCreated { name: String, kind: String },
+    #[error(
+        "cannot start container {name}: image {image} is gone: put its files back below DATA_ROOT/images"
+    )]
+    NoImage { name: String, image: String },
     #[error("cannot join network of a non running container: {0}: start it first")]
     TargetNotRunning(String),
     #[error(

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use fairway_api::Client;
+use fairway_api::image::{HOST_IMAGE, image_name};
 use fairway_api::types::{AttachNamespace, ContainerInspect};
 use fairway_model::{LogLimits, ResourceLimits};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub(super) struct Session {
     pub(super) client: Client,
     host: String,
 }
+
+/// The length of a short id.
+const SHORT_ID: usize = 12;
 
 /// Where a supervisor reports how its command ended.
 #[derive(Debug, Serialize, Deserialize)]
@@ -150,7 +154,7 @@ impl Session {
             }
             None if mode == "host" => {
                 // As in Docker: the host's own name unless another was asked for.
-                if known.id.starts_with(&hostname) {
+                if hostname.len() == SHORT_ID && known.id.starts_with(&hostname) {
                     hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
                 }
                 NetworkNamespace::Caller
@@ -163,6 +167,10 @@ impl Session {
         };
         let variables: Vec<String> = known.config.link_env.iter().chain(&known.config.env).cloned().collect();
         let root = Some(PathBuf::from(&known.root_directory)).filter(|root| !root.as_os_str().is_empty());
+        if root.is_none() && !["", HOST_IMAGE].contains(&image_name(&known.config.image)) {
+            let name = known.name.trim_start_matches('/').to_owned();
+            return Err(CommandError::NoImage { name, image: known.config.image.clone() });
+        }
         let place = root.as_deref().unwrap_or(Path::new("/"));
         let user = find_user(place, &known.config.user, &known.host_config.group_add)?;
         Ok(Launch {

@@ -337,7 +337,7 @@ impl EngineApi for EngineAdapter {
     fn resize(&self, sandbox: SandboxId, rows: u16, columns: u16) -> Result<(), Failure> {
         let reason = match fairway_run::resize(&self.engine.log(sandbox), rows, columns) {
             Ok(true) => return Ok(()),
-            Ok(false) => "it has that of fairway run".to_owned(),
+            Ok(false) => "its command runs in the foreground of fairway run".to_owned(),
             Err(error) => error.to_string(),
         };
         let message = format!("cannot resize the terminal of container {sandbox}: {reason}");

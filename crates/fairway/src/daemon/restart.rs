@@ -1,7 +1,7 @@
 //! Restart policies: sandboxes whose command ended are started again, and with the daemon those that were to run.
 //!
-//! When a policy starts what is decided in [`RestartPolicy`](fairway_model::RestartPolicy). A sandbox is started as a user
-//! starts it, by this program.
+//! [`RestartPolicy`](fairway_model::RestartPolicy) decides which sandboxes are started. This program starts them as a user
+//! would.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
@@ -69,16 +69,19 @@ impl Restarter {
             if started {
                 self.lock().delays.entry(id).or_insert((None, LEAST_DELAY)).0 = Some(Instant::now());
             } else if self.is_to_run(id) {
-                let delay = self.next_delay(id);
-                self.schedule(id, delay, false);
+                // The one that starts it now looks again by itself.
+                if !self.lock().pending.contains(&id) {
+                    let delay = self.next_delay(id);
+                    self.schedule(id, delay, false);
+                }
             } else if !self.exists(id) {
                 self.lock().delays.remove(&id);
             }
         }
     }
 
-    /// Starts a sandbox after a delay, and again until that succeeds. `at_once` does so the first time whatever its
-    /// policy says of one that ended.
+    /// Starts a sandbox after a delay, and again until that succeeds or its policy ends. `at_once` does so the first time
+    /// whatever the policy says of one that ended.
     fn schedule(&self, id: SandboxId, delay: Duration, at_once: bool) {
         if !self.lock().pending.insert(id) {
             return;
@@ -99,7 +102,8 @@ impl Restarter {
                         tracing::warn!(%id, reason, "failed to restart sandbox {id}: {reason}; retrying in {seconds} s");
                     }
                 }
-                wanted = at_once && !restarter.is_running(id);
+                // From now on a user may stop it.
+                wanted = false;
             }
             restarter.lock().pending.remove(&id);
             // It may have ended before that was recorded.
@@ -115,14 +119,14 @@ impl Restarter {
         let mut program = Process::from(self.engine.program());
         program.args(["start", &id.to_string()]).stdin(Stdio::null());
         let output = program.output().await.map_err(|error| error.to_string())?;
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
-        }
-        tracing::info!(%id, "restarted sandbox {id}");
         let engine = Arc::clone(&self.engine);
         let count = Command::CountRestarts { sandbox: id.to_string(), restarts: restarts.saturating_add(1) };
         // One that is removed by now needs no count.
         let _ = tokio::task::spawn_blocking(move || engine.execute(count)).await;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+        }
+        tracing::info!(%id, "restarted sandbox {id}");
         Ok(())
     }
 
@@ -130,7 +134,8 @@ impl Restarter {
     fn next_delay(&self, id: SandboxId) -> Duration {
         let mut known = self.lock();
         let (started, next) = known.delays.entry(id).or_insert((None, LEAST_DELAY));
-        let (delay, following) = delays(*next, started.map(|at| at.elapsed()));
+        // Of a start that fails there is no time that it ran.
+        let (delay, following) = delays(*next, started.take().map(|at| at.elapsed()));
         *next = following;
         delay
     }
@@ -144,10 +149,6 @@ impl Restarter {
             _ => false,
         })
         .unwrap_or_default()
-    }
-
-    fn is_running(&self, id: SandboxId) -> bool {
-        self.look(id, Sandbox::running).unwrap_or_default()
     }
 
     fn exists(&self, id: SandboxId) -> bool {

@@ -89,7 +89,7 @@ fn what_a_file_no_longer_has_is_pruned() {
         let before = observe(&stage, &[]);
         applied(&stage, FILE, "");
         let left = apply(&stage, "networks: {}", "");
-        let reason = "an earlier apply created it, and the file no longer has it";
+        let reason = "an earlier apply created it, and the file does not declare it";
         let expected: String = ["sandbox web", "network back", "network front"]
             .map(|what| format!("WARNING: left {what}: {reason}: remove it with --prune\n"))
             .concat();

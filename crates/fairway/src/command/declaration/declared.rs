@@ -72,7 +72,7 @@ struct Reader {
 
 impl Declaration {
     /// The declaration of a file, or all that is wrong with it.
-    pub(in crate::command) fn new(file: File) -> Result<Self, Vec<Refusal>> {
+    pub(in crate::command) fn new(file: File, place: &str) -> Result<Self, Vec<Refusal>> {
         let project = file.name.clone();
         let name = |key: &String, keys: &NetworkKeys| match &keys.name {
             Some(name) => name.clone(),
@@ -83,7 +83,8 @@ impl Declaration {
             file.networks.into_iter().map(|(key, keys)| (key, keys.unwrap_or_default())).collect();
         let names = networks.iter().map(|(key, keys)| (key.clone(), name(key, keys))).collect();
         let mut reader = Reader { names, refusals: Vec::new() };
-        let mut declared = Self { owner: file.name, ..Self::default() };
+        let owner = if file.name.is_empty() { place.to_owned() } else { file.name };
+        let mut declared = Self { owner, ..Self::default() };
         if !file.not_applied.is_empty() {
             declared.notes.push(format!(
                 "not applied: {}: Fairway applies networks, sandboxes and the networks and ports of services",

@@ -12,6 +12,8 @@ pub(in crate::command) enum DeclareError {
     Read { path: String, source: io::Error },
     #[error("cannot read {path}: {source}")]
     Text { path: String, source: TextError },
+    #[error("cannot prune: the standard input has no name to know what it created by: add name: NAME")]
+    Unnamed,
     #[error("cannot apply {path}: nothing was changed:\n{}", lines(refusals))]
     Refused { path: String, refusals: Vec<Refusal> },
     #[error("cannot read the published ports of sandbox {sandbox}: {reason}")]

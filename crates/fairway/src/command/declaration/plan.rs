@@ -12,7 +12,7 @@ use super::step::{Action, Step};
 use super::{APPLIED, PREDEFINED};
 
 /// The reason of what is removed.
-const FORGOTTEN: &str = "an earlier apply created it, and the file no longer has it";
+const FORGOTTEN: &str = "an earlier apply created it, and the file does not declare it";
 
 /// What to do.
 #[derive(Debug, Default, PartialEq)]
@@ -131,7 +131,9 @@ impl Planner<'_> {
         }
         if let Some(reason) = difference::sandbox(declared, there) {
             self.step(Action::Detach { name: declared.name.clone() }, format!("{reason} (detached)"));
-            let action = Action::AttachAgain(Box::new(declared.clone()));
+            // A namespace that was there before stays its owner's.
+            let again = Sandbox { created: there.kind == "created", ..declared.clone() };
+            let action = Action::AttachAgain(Box::new(again));
             return self.step(action, format!("{reason} (attached again)"));
         }
         if let Some(networks) = declared.networks() {
@@ -222,6 +224,11 @@ impl Planner<'_> {
         }
     }
 
+    /// Whether another network has the configuration of this one.
+    fn is_configuration(&self, network: &str) -> bool {
+        self.present.networks.iter().any(|other| other.config_from.network == network)
+    }
+
     fn forgotten_networks(&mut self, prune: bool) {
         let declaration = self.declaration;
         let created = declaration.networks.iter().map(|it| it.name.as_str());
@@ -233,6 +240,13 @@ impl Planner<'_> {
                 continue;
             }
             let name = network.name.clone();
+            // One with the configuration of another has the labels of that, also if a user created it.
+            if !network.config_from.network.is_empty() || self.is_configuration(&name) {
+                self.plan
+                    .notes
+                    .push(format!("left network {name}: remove it with: fairway network rm {name}"));
+                continue;
+            }
             match (prune, self.users(&name)) {
                 (false, _) => self.plan.notes.push(kept("network", &name)),
                 (true, Some(users)) => self.refusals.push(Refusal::Wanted { network: name, users }),

@@ -41,8 +41,11 @@ pub(in crate::command) fn endpoints(
     sandbox.network_settings.networks.iter().filter(move |(name, _)| !mode(name))
 }
 
+/// The length of a short id.
+const SHORT_ID: usize = 12;
+
 /// The host name that was asked for; empty where it is the short id.
 pub(in crate::command) fn hostname(sandbox: &ContainerInspect) -> &str {
     let hostname = sandbox.config.hostname.as_str();
-    if sandbox.id.starts_with(hostname) { "" } else { hostname }
+    if hostname.len() == SHORT_ID && sandbox.id.starts_with(hostname) { "" } else { hostname }
 }

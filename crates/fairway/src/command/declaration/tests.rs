@@ -16,7 +16,7 @@ use super::text;
 use model::carry_out;
 
 fn declared(text: &str) -> Declaration {
-    Declaration::new(text::read(text).unwrap()).unwrap()
+    Declaration::new(text::read(text).unwrap(), "").unwrap()
 }
 
 /// The steps of a text, carried out.
@@ -191,7 +191,7 @@ fn wrong_values_are_named_with_their_place() {
         assert!(error.contains(expected), "{text}: {error}");
     }
     let refused = |text: &str| {
-        let refusals = Declaration::new(text::read(text).unwrap()).unwrap_err();
+        let refusals = Declaration::new(text::read(text).unwrap(), "").unwrap_err();
         refusals.iter().map(Refusal::to_string).collect::<Vec<_>>().join("\n")
     };
     insta::assert_snapshot!(refused("
@@ -424,7 +424,7 @@ proptest! {
     fn after_the_steps_there_are_none(files in prop::collection::vec((file(), any::<bool>()), 1..5)) {
         let mut present = fresh(vec![run("job")]);
         for (file, prune) in files {
-            let declaration = Declaration::new(file).unwrap();
+            let declaration = Declaration::new(file, "").unwrap();
             if reach(&mut present, &declaration, prune) {
                 prop_assert_eq!(plan(&declaration, &present, prune).unwrap().steps, []);
             }
@@ -436,7 +436,7 @@ proptest! {
     fn what_is_exported_is_what_there_is(files in prop::collection::vec(file(), 1..3)) {
         let mut present = fresh(vec![run("job")]);
         for file in files {
-            reach(&mut present, &Declaration::new(file).unwrap(), false);
+            reach(&mut present, &Declaration::new(file, "").unwrap(), false);
         }
         let (exported, _) = export(&present).unwrap();
         let text = serde_saphyr::to_string(&exported).unwrap();
@@ -444,7 +444,7 @@ proptest! {
         prop_assert_eq!(&read, &exported, "{}", text);
         let json = serde_json::to_string(&exported).unwrap();
         prop_assert_eq!(&text::read(&json).unwrap(), &exported, "{}", json);
-        let declaration = Declaration::new(read).unwrap();
+        let declaration = Declaration::new(read, "").unwrap();
         prop_assert_eq!(plan(&declaration, &present, false).unwrap().steps, [], "{}", text);
 
         let mut empty = fresh(Vec::new());

@@ -6,7 +6,7 @@ use clap::Args;
 use fairway_api::Client;
 
 use super::send;
-use crate::command::declaration::{Declaration, DeclareError, plan, read};
+use crate::command::declaration::{Action, Declaration, DeclareError, Step, plan, read};
 use crate::command::error::CommandError;
 use crate::command::print::{print_line, warn};
 
@@ -33,22 +33,44 @@ impl ApplyOptions {
         let file = read(&contents(&self.file, &path)?);
         let file = file.map_err(|source| DeclareError::Text { path: path.clone(), source })?;
         let refused = |refusals| DeclareError::Refused { path: path.clone(), refusals };
-        let declaration = Declaration::new(file).map_err(refused)?;
+        let declaration = Declaration::new(file, &place(&self.file)).map_err(refused)?;
+        if self.prune && declaration.owner.is_empty() {
+            return Err(DeclareError::Unnamed.into());
+        }
         let plan = plan(&declaration, &send::read(client)?, self.prune).map_err(refused)?;
         plan.notes.iter().for_each(|note| warn(note));
         if plan.steps.is_empty() {
             print_line("unchanged")?;
         }
-        for step in plan.steps {
+        let mut steps = plan.steps.into_iter();
+        while let Some(step) = steps.next() {
             let (line, action) = (step.to_string(), step.action.to_string());
-            if !self.dry_run {
-                let failed = |source| CommandError::Step { action, source: Box::new(source) };
-                send::send(client, step.action).map_err(failed)?;
+            if !self.dry_run
+                && let Err(source) = send::send(client, step.action)
+            {
+                attach_again(client, steps);
+                return Err(CommandError::Step { action, source: Box::new(source) });
             }
             print_line(&line)?;
         }
         Ok(0)
     }
+}
+
+/// Gives sandboxes their networks back that were detached for a change which a failed step prevents.
+fn attach_again(client: &mut Client, left: impl Iterator<Item = Step>) {
+    for step in left.filter(|step| matches!(step.action, Action::AttachAgain(_))) {
+        let action = step.action.to_string();
+        if let Err(error) = send::send(client, step.action) {
+            warn(&format!("cannot {action}: {error}"));
+        }
+    }
+}
+
+/// Where a file is, which tells those apart that have no name; empty for the standard input.
+fn place(file: &str) -> String {
+    let path = std::fs::canonicalize(file).ok().filter(|_| file != "-");
+    path.map(|path| path.display().to_string()).unwrap_or_default()
 }
 
 /// The text of a file, or of the standard input.

@@ -193,7 +193,13 @@ fn findings(now: &Sample) -> View {
     View {
         title: "Findings",
         header: &["SEVERITY", "CHECK", "FINDING", "FIX"],
-        rows: found.into_iter().map(row).collect(),
+        rows: match &now.findings {
+            Some(_) => found.into_iter().map(row).collect(),
+            None => {
+                let cells = ["-", "-", "not known yet: doctor has not answered", "-"].map(str::to_owned);
+                vec![Row { cells: cells.into(), severity: Severity::Ok }]
+            }
+        },
     }
 }
 

@@ -44,8 +44,10 @@ pub(super) fn start(host: &str) -> Result<Receiver<Answer>, CommandError> {
     let diagnose = move || {
         // The other thread reports why the daemon does not answer. It holds the other reference.
         while Arc::strong_count(&found) > 1 {
-            let diagnosis = doctor.doctor(false).ok().map(|diagnosis| diagnosis.findings);
-            *found.lock().unwrap_or_else(PoisonError::into_inner) = diagnosis;
+            // Of a doctor that fails the last findings stay.
+            if let Ok(diagnosis) = doctor.doctor(false) {
+                *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(diagnosis.findings);
+            }
             thread::sleep(DIAGNOSIS_INTERVAL);
         }
     };

@@ -1,4 +1,4 @@
-//! What was seen, for people.
+//! Traced packets as text.
 
 use fairway_inspect::trace::{FlowSummary, Lost, PacketTimeline, TimelineEntry};
 use fairway_walk::{EndKind, StepKind};
@@ -6,8 +6,29 @@ use fairway_walk::{EndKind, StepKind};
 use crate::command::paint::{Look, Paint};
 
 /// Statements that change a packet or its flow without a verdict, in the words of `nft` and of `iptables-save`.
-const STATEMENTS: [&str; 9] =
-    [" set ", "notrack", "queue", "tproxy", "dup to", "fwd to", "-j MARK", "-j CONNMARK", "-j CT"];
+const STATEMENTS: [&str; 21] = [
+    " set ",
+    "notrack",
+    "queue",
+    "tproxy",
+    "dup to",
+    "fwd to",
+    "-j MARK",
+    "-j CONNMARK",
+    "-j CT",
+    "-j TCPMSS",
+    "-j TCPOPTSTRIP",
+    "-j TOS",
+    "-j DSCP",
+    "-j ECN",
+    "-j TTL",
+    "-j HL",
+    "-j TEE",
+    "-j CLASSIFY",
+    "-j SET",
+    "-j CHECKSUM",
+    "-j SECMARK",
+];
 
 /// Prints packets as they come.
 pub(super) struct Text {

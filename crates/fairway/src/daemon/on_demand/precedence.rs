@@ -22,7 +22,7 @@ pub struct Precedence {
 }
 
 impl Precedence {
-    /// Takes it, in an exec root, which is created.
+    /// Locks the file of an exec root, which is created.
     ///
     /// # Errors
     /// See [`LockError`].
@@ -36,7 +36,7 @@ impl Precedence {
         Ok(Self { path, _file: file })
     }
 
-    /// Waits while a daemon of the system has it.
+    /// Waits until no daemon holds the lock.
     pub fn respect(exec_root: &Path) {
         if let Ok(file) = File::open(exec_root.join(FILE)) {
             // What cannot be locked is not waited for: the daemon tries again.
@@ -44,7 +44,7 @@ impl Precedence {
         }
     }
 
-    /// Removes what a daemon left that was killed while it had it.
+    /// Deletes the file of a daemon that was killed while it held the lock.
     pub fn forget(exec_root: &Path) {
         let _ = std::fs::remove_file(exec_root.join(FILE));
     }
