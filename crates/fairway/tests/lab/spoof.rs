@@ -187,16 +187,19 @@ pub fn names(frames: &[Lie]) -> Vec<&'static str> {
     frames.iter().map(|(name, _)| *name).collect()
 }
 
-#[test]
-fn no_sandbox_can_use_the_addresses_of_another() {
-    fairway_lab::run(|lab| {
-        let scene = Scene::new(lab, &[]);
-        let victim = scene.victim.name();
-        assert_eq!(scene.answers(), [victim, victim]);
-        assert_eq!(scene.arrived(&scene.lies()), [""; 0]);
-        assert_eq!(scene.arrived(&scene.truths()), names(&scene.truths()));
-        assert_eq!(scene.answers(), [victim, victim]);
-    });
+on_each_backend! {
+    no_sandbox_can_use_the_addresses_of_another;
+    tags_and_headers_hide_no_lie;
+    the_host_takes_no_sandbox_for_its_router;
+}
+
+fn no_sandbox_can_use_the_addresses_of_another(lab: &Lab) {
+    let scene = Scene::new(lab, &[]);
+    let victim = scene.victim.name();
+    assert_eq!(scene.answers(), [victim, victim]);
+    assert_eq!(scene.arrived(&scene.lies()), [""; 0]);
+    assert_eq!(scene.arrived(&scene.truths()), names(&scene.truths()));
+    assert_eq!(scene.answers(), [victim, victim]);
 }
 
 #[test]
@@ -213,76 +216,70 @@ fn without_a_firewall_the_same_frames_would_arrive() {
     });
 }
 
-#[test]
-fn tags_and_headers_hide_no_lie() {
-    fairway_lab::run(|lab| {
-        let scene = Scene::new(lab, &[]);
-        let victim = scene.victim.name();
-        assert_eq!(scene.answers(), [victim, victim]);
-        // Priority tags (VLAN 0, 802.1Q) are taken off and the frame is read, one after the other.
-        let (customer, service) = ([0x81, 0x00, 0, 0], [0x88, 0xa8, 0, 0]);
-        let sender = FrameSender::open(&scene.attacker, "eth0").unwrap();
-        for tags in [&[customer][..], &[service], &[service, customer], &[customer, customer]] {
-            for (_, lie) in scene.lies() {
-                let tagged = [&lie[..12], &tags.concat(), &lie[12..]].concat();
-                sender.send(&tagged).unwrap();
-            }
+fn tags_and_headers_hide_no_lie(lab: &Lab) {
+    let scene = Scene::new(lab, &[]);
+    let victim = scene.victim.name();
+    assert_eq!(scene.answers(), [victim, victim]);
+    // Priority tags (VLAN 0, 802.1Q) are taken off and the frame is read, one after the other.
+    let (customer, service) = ([0x81, 0x00, 0, 0], [0x88, 0xa8, 0, 0]);
+    let sender = FrameSender::open(&scene.attacker, "eth0").unwrap();
+    for tags in [&[customer][..], &[service], &[service, customer], &[customer, customer]] {
+        for (_, lie) in scene.lies() {
+            let tagged = [&lie[..12], &tags.concat(), &lie[12..]].concat();
+            sender.send(&tagged).unwrap();
         }
-        // An advertisement behind a header of options for each hop (RFC 8200, 4.3).
-        let options = [58, 0, 1, 4, 0, 0, 0, 0];
-        for (_, lie) in scene.lies().into_iter().filter(|(_, lie)| lie[20] == 58) {
-            let mut longer = [&lie[..54], &options, &lie[54..]].concat();
-            longer[20] = 0;
-            longer[19] += 8;
-            sender.send(&longer).unwrap();
-        }
-        // What comes after them is answered as before.
-        scene.arrived(&[]);
-        assert_eq!(scene.answers(), [victim, victim]);
-    });
+    }
+    // An advertisement behind a header of options for each hop (RFC 8200, 4.3).
+    let options = [58, 0, 1, 4, 0, 0, 0, 0];
+    for (_, lie) in scene.lies().into_iter().filter(|(_, lie)| lie[20] == 58) {
+        let mut longer = [&lie[..54], &options, &lie[54..]].concat();
+        longer[20] = 0;
+        longer[19] += 8;
+        sender.send(&longer).unwrap();
+    }
+    // What comes after them is answered as before.
+    scene.arrived(&[]);
+    assert_eq!(scene.answers(), [victim, victim]);
 }
 
-#[test]
-fn the_host_takes_no_sandbox_for_its_router() {
-    fairway_lab::run(|lab| {
-        let scene = Scene::new(lab, &[]);
-        let routes = || {
-            let read = || std::fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap();
-            [&*scene.stage.host, &*scene.friend].map(|place| place.run_in(read).unwrap())
-        };
-        let defaults = |routes: [String; 2]| {
-            let default = |line: &&str| line.starts_with(&format!("{} 00 ", "0".repeat(32)));
-            routes.map(|text| text.lines().filter(default).count())
-        };
-        let before = defaults(routes());
-        // A router advertisement (RFC 4861, 4.2) to all nodes, from the attacker's link-local address: the
-        // shape of a neighbour advertisement, with other bytes in it.
-        let own = scene.mac(&scene.attacker);
-        let ethernet = Ethernet { source: own, destination: [0x33, 0x33, 0, 0, 0, 1] };
-        let (source, all) = ("fe80::bad".parse().unwrap(), "ff02::1".parse().unwrap());
-        let mut bytes = frame::neighbor_advertisement(ethernet, source, all, source, own).unwrap();
-        let message = 14 + 40;
-        bytes[message] = 134;
-        // Hop limit 64, no flags, a lifetime of 1,800 seconds; the rest is an option of one's own MAC address.
-        bytes.truncate(message + 16);
-        bytes[message + 2..message + 16].copy_from_slice(&[0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0]);
-        bytes.extend_from_slice(&[1, 1]);
-        bytes.extend_from_slice(&own);
-        let length = u16::try_from(bytes.len() - message).unwrap();
-        bytes[18..20].copy_from_slice(&length.to_be_bytes());
-        let sum = checksum6(&bytes[14..]);
-        bytes[message + 2..message + 4].copy_from_slice(&sum.to_be_bytes());
-        let sender = FrameSender::open(&scene.attacker, "eth0").unwrap();
-        sender.send(&bytes).unwrap();
-        scene.arrived(&[]);
-        assert_eq!(defaults(routes()), before);
-        // One that listens would believe it.
-        let listen = || std::fs::write("/proc/sys/net/ipv6/conf/eth0/accept_ra", "1").unwrap();
-        scene.friend.run_in(listen).unwrap();
-        sender.send(&bytes).unwrap();
-        eventually("the advertisement is well made", Duration::from_secs(2), || {
-            defaults(routes())[1] == before[1] + 1
-        });
+fn the_host_takes_no_sandbox_for_its_router(lab: &Lab) {
+    let scene = Scene::new(lab, &[]);
+    let routes = || {
+        let read = || std::fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap();
+        [&*scene.stage.host, &*scene.friend].map(|place| place.run_in(read).unwrap())
+    };
+    let defaults = |routes: [String; 2]| {
+        let default = |line: &&str| line.starts_with(&format!("{} 00 ", "0".repeat(32)));
+        routes.map(|text| text.lines().filter(default).count())
+    };
+    let before = defaults(routes());
+    // A router advertisement (RFC 4861, 4.2) to all nodes, from the attacker's link-local address: the
+    // shape of a neighbour advertisement, with other bytes in it.
+    let own = scene.mac(&scene.attacker);
+    let ethernet = Ethernet { source: own, destination: [0x33, 0x33, 0, 0, 0, 1] };
+    let (source, all) = ("fe80::bad".parse().unwrap(), "ff02::1".parse().unwrap());
+    let mut bytes = frame::neighbor_advertisement(ethernet, source, all, source, own).unwrap();
+    let message = 14 + 40;
+    bytes[message] = 134;
+    // Hop limit 64, no flags, a lifetime of 1,800 seconds; the rest is an option of one's own MAC address.
+    bytes.truncate(message + 16);
+    bytes[message + 2..message + 16].copy_from_slice(&[0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend_from_slice(&[1, 1]);
+    bytes.extend_from_slice(&own);
+    let length = u16::try_from(bytes.len() - message).unwrap();
+    bytes[18..20].copy_from_slice(&length.to_be_bytes());
+    let sum = checksum6(&bytes[14..]);
+    bytes[message + 2..message + 4].copy_from_slice(&sum.to_be_bytes());
+    let sender = FrameSender::open(&scene.attacker, "eth0").unwrap();
+    sender.send(&bytes).unwrap();
+    scene.arrived(&[]);
+    assert_eq!(defaults(routes()), before);
+    // One that listens would believe it.
+    let listen = || std::fs::write("/proc/sys/net/ipv6/conf/eth0/accept_ra", "1").unwrap();
+    scene.friend.run_in(listen).unwrap();
+    sender.send(&bytes).unwrap();
+    eventually("the advertisement is well made", Duration::from_secs(2), || {
+        defaults(routes())[1] == before[1] + 1
     });
 }
 

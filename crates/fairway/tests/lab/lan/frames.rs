@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use fairway_lab::frame::{self, ArpOperation, BROADCAST, Ethernet, Mac};
-use fairway_lab::{Capture, FrameSender, Outcome, Place, ask, serve_tcp};
+use fairway_lab::{Capture, FrameSender, Lab, Outcome, Place, ask, serve_tcp};
 
 use super::{create, port_80};
 use crate::harness::{LAN, LAN6, Sandbox, Stage, eventually};
@@ -80,42 +80,46 @@ fn questions(sandbox: &Sandbox) -> Capture {
     Capture::start(sandbox, "eth0", question).unwrap()
 }
 
-#[test]
-fn a_sandbox_is_asked_for_its_own_addresses_alone() {
-    fairway_lab::run(|lab| {
-        let stage = Stage::new(lab, &[]);
-        create(&stage, "lan", &[]).unwrap();
-        let one = stage.sandbox("one", &["lan"], &[]);
-        let two = stage.sandbox("two", &["lan"], &[]);
-        let (own, own6) = (ipv4(one.address("lan")), ipv6(one.address6("lan")));
-        let router = stage.lan.mac("eth0").unwrap();
-        let (lan, lan6): (Ipv4Addr, Ipv6Addr) = (LAN.parse().unwrap(), LAN6.parse().unwrap());
-        std::thread::sleep(Duration::from_millis(200));
-        let heard = [questions(&one), questions(&two)];
-        let wire = Capture::start(&stage.host, "eth0", |frame| frame[12..14] == ARP).unwrap();
-        let sender = FrameSender::open(&stage.lan, "eth0").unwrap();
-        for last in 190..=210 {
-            sender.send(&who_has(router, lan, Ipv4Addr::new(10, 10, 50, last))).unwrap();
-            sender.send(&who_has6(router, lan6, format!("fd50::{last}").parse().unwrap())).unwrap();
-        }
-        // A sandbox asks all of the LAN, and the host does.
-        let asking = FrameSender::open(&two, "eth0").unwrap();
-        asking.send(&who_has(two.mac("eth0").unwrap(), ipv4(two.address("lan")), UNUSED)).unwrap();
-        assert!(!ping(&stage.host, "10.10.50.199".parse().unwrap()));
-        sender.send(&who_has(router, lan, own)).unwrap();
-        sender.send(&who_has6(router, lan6, own6)).unwrap();
-        // The router tells that it is where it is.
-        sender.send(&who_has(router, lan, lan)).unwrap();
-        let expected = [IpAddr::V4(lan), IpAddr::V4(own), IpAddr::V6(own6)];
-        let first = heard[0].wait_for(3, Duration::from_secs(3));
-        assert_eq!(asked_for(&first), expected);
-        std::thread::sleep(WHILE);
-        assert_eq!(asked_for(&heard[0].frames()), expected);
-        assert_eq!(asked_for(&heard[1].frames()), [IpAddr::V4(lan)]);
-        // They were there to be heard: the wire has them, also what the sandbox asked.
-        assert!(wire.frames().len() > 20);
-        assert!(asked_for(&wire.frames()).contains(&UNUSED.into()));
-    });
+on_each_backend! {
+    a_sandbox_is_asked_for_its_own_addresses_alone;
+    a_storm_is_cut_to_what_is_allowed_and_nothing_else_is;
+    without_a_limit_all_arrives;
+    a_sandbox_cannot_use_addresses_of_others;
+}
+
+fn a_sandbox_is_asked_for_its_own_addresses_alone(lab: &Lab) {
+    let stage = Stage::new(lab, &[]);
+    create(&stage, "lan", &[]).unwrap();
+    let one = stage.sandbox("one", &["lan"], &[]);
+    let two = stage.sandbox("two", &["lan"], &[]);
+    let (own, own6) = (ipv4(one.address("lan")), ipv6(one.address6("lan")));
+    let router = stage.lan.mac("eth0").unwrap();
+    let (lan, lan6): (Ipv4Addr, Ipv6Addr) = (LAN.parse().unwrap(), LAN6.parse().unwrap());
+    std::thread::sleep(Duration::from_millis(200));
+    let heard = [questions(&one), questions(&two)];
+    let wire = Capture::start(&stage.host, "eth0", |frame| frame[12..14] == ARP).unwrap();
+    let sender = FrameSender::open(&stage.lan, "eth0").unwrap();
+    for last in 190..=210 {
+        sender.send(&who_has(router, lan, Ipv4Addr::new(10, 10, 50, last))).unwrap();
+        sender.send(&who_has6(router, lan6, format!("fd50::{last}").parse().unwrap())).unwrap();
+    }
+    // A sandbox asks all of the LAN, and the host does.
+    let asking = FrameSender::open(&two, "eth0").unwrap();
+    asking.send(&who_has(two.mac("eth0").unwrap(), ipv4(two.address("lan")), UNUSED)).unwrap();
+    assert!(!ping(&stage.host, "10.10.50.199".parse().unwrap()));
+    sender.send(&who_has(router, lan, own)).unwrap();
+    sender.send(&who_has6(router, lan6, own6)).unwrap();
+    // The router tells that it is where it is.
+    sender.send(&who_has(router, lan, lan)).unwrap();
+    let expected = [IpAddr::V4(lan), IpAddr::V4(own), IpAddr::V6(own6)];
+    let first = heard[0].wait_for(3, Duration::from_secs(3));
+    assert_eq!(asked_for(&first), expected);
+    std::thread::sleep(WHILE);
+    assert_eq!(asked_for(&heard[0].frames()), expected);
+    assert_eq!(asked_for(&heard[1].frames()), [IpAddr::V4(lan)]);
+    // They were there to be heard: the wire has them, also what the sandbox asked.
+    assert!(wire.frames().len() > 20);
+    assert!(asked_for(&wire.frames()).contains(&UNUSED.into()));
 }
 
 /// Sends frames to all of the LAN from a sandbox, and counts what arrives there and how long it took.
@@ -141,59 +145,47 @@ fn storm(stage: &Stage, sandbox: &Sandbox, frames: usize) -> (usize, Duration) {
     (heard.frames().len(), took)
 }
 
-#[test]
-fn a_storm_is_cut_to_what_is_allowed_and_nothing_else_is() {
-    fairway_lab::run(|lab| {
-        let stage = Stage::new(lab, &[]);
-        create(&stage, "lan", &[("fairway.storm_limit", "50")]).unwrap();
-        let one = stage.sandbox("one", &["lan"], &[]);
-        let other = stage.sandbox("other", &["lan"], &[]);
-        let _servers = [&*one, &stage.lan].map(|it| serve_tcp(it, "0.0.0.0:80").unwrap());
-        let (arrived, took) = storm(&stage, &one, 2000);
-        // A second's worth at once, and then so many a second.
-        let most = 50.0 * (1.0 + took.as_secs_f64()) + 10.0;
-        assert!(arrived >= 20, "{arrived} of 2000 arrived");
-        assert!((arrived as f64) <= most, "{arrived} of 2000 arrived in {took:?}, {most} at most");
-        // Meanwhile it is reached and reaches, and others may send to all.
-        assert_eq!(
-            ask(&one, &format!("{LAN}:80")).unwrap(),
-            Outcome::Answered { source: one.address("lan") }
-        );
-        assert_eq!(ask(&stage.lan, &port_80(one.address("lan"))).unwrap(), Outcome::answered(LAN));
-        assert!(storm(&stage, &other, 20).0 >= 20);
-        // When something else is mended, the limits are seen as they are.
-        stage.host.add_address("eth0", "10.10.50.77/24").unwrap();
-        eventually("it is repaired", Duration::from_secs(8), || stage.daemon.log().contains("drift"));
-        assert!(!stage.daemon.log().contains("storm_limits"), "{}", stage.daemon.log());
-    });
+fn a_storm_is_cut_to_what_is_allowed_and_nothing_else_is(lab: &Lab) {
+    let stage = Stage::new(lab, &[]);
+    create(&stage, "lan", &[("fairway.storm_limit", "50")]).unwrap();
+    let one = stage.sandbox("one", &["lan"], &[]);
+    let other = stage.sandbox("other", &["lan"], &[]);
+    let _servers = [&*one, &stage.lan].map(|it| serve_tcp(it, "0.0.0.0:80").unwrap());
+    let (arrived, took) = storm(&stage, &one, 2000);
+    // A second's worth at once, and then so many a second.
+    let most = 50.0 * (1.0 + took.as_secs_f64()) + 10.0;
+    assert!(arrived >= 20, "{arrived} of 2000 arrived");
+    assert!((arrived as f64) <= most, "{arrived} of 2000 arrived in {took:?}, {most} at most");
+    // Meanwhile it is reached and reaches, and others may send to all.
+    assert_eq!(ask(&one, &format!("{LAN}:80")).unwrap(), Outcome::Answered { source: one.address("lan") });
+    assert_eq!(ask(&stage.lan, &port_80(one.address("lan"))).unwrap(), Outcome::answered(LAN));
+    assert!(storm(&stage, &other, 20).0 >= 20);
+    // When something else is mended, the limits are seen as they are.
+    stage.host.add_address("eth0", "10.10.50.77/24").unwrap();
+    eventually("it is repaired", Duration::from_secs(8), || stage.daemon.log().contains("drift"));
+    assert!(!stage.daemon.log().contains("storm_limits"), "{}", stage.daemon.log());
 }
 
-#[test]
-fn without_a_limit_all_arrives() {
-    fairway_lab::run(|lab| {
-        let stage = Stage::new(lab, &[]);
-        create(&stage, "lan", &[("fairway.storm_limit", "0")]).unwrap();
-        let one = stage.sandbox("one", &["lan"], &[]);
-        let (arrived, _) = storm(&stage, &one, 1000);
-        assert!(arrived > 900, "{arrived} of 1000 arrived");
-    });
+fn without_a_limit_all_arrives(lab: &Lab) {
+    let stage = Stage::new(lab, &[]);
+    create(&stage, "lan", &[("fairway.storm_limit", "0")]).unwrap();
+    let one = stage.sandbox("one", &["lan"], &[]);
+    let (arrived, _) = storm(&stage, &one, 1000);
+    assert!(arrived > 900, "{arrived} of 1000 arrived");
 }
 
-#[test]
-fn a_sandbox_cannot_use_addresses_of_others() {
-    fairway_lab::run(|lab| {
-        let mut stage = Stage::new(lab, &[]);
-        create(&stage, "lan", &[]).unwrap();
-        let one = stage.sandbox("one", &["lan"], &[]);
-        let two = stage.sandbox("two", &["lan"], &[]);
-        let neighbour = lab.host("neighbour").unwrap();
-        stage.wire.join(&neighbour, &["10.10.50.66/24"]).unwrap();
-        for _ in 0..2 {
-            pretend(&stage, &one, &two, &neighbour);
-            // The same after a restart.
-            stage.daemon.restart(&[]);
-        }
-    });
+fn a_sandbox_cannot_use_addresses_of_others(lab: &Lab) {
+    let mut stage = Stage::new(lab, &[]);
+    create(&stage, "lan", &[]).unwrap();
+    let one = stage.sandbox("one", &["lan"], &[]);
+    let two = stage.sandbox("two", &["lan"], &[]);
+    let neighbour = lab.host("neighbour").unwrap();
+    stage.wire.join(&neighbour, &["10.10.50.66/24"]).unwrap();
+    for _ in 0..2 {
+        pretend(&stage, &one, &two, &neighbour);
+        // The same after a restart.
+        stage.daemon.restart(&[]);
+    }
 }
 
 fn pretend(stage: &Stage, one: &Sandbox, two: &Sandbox, neighbour: &Place) {
