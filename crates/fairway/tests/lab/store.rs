@@ -23,6 +23,14 @@ const JOURNAL: &[u8] = include_bytes!("../../../fairway-store/tests/data/format-
 /// The size of that version's journals.
 const JOURNAL_SIZE: usize = 1 << 20;
 
+/// The place of the format in the snapshot, after its name.
+const FORMAT_AT: usize = 12;
+
+/// Snapshot and journal.
+fn files() -> [Vec<u8>; 2] {
+    ["snapshot", "journal"].map(|name| fs::read(format!("{DATA_ROOT}/world.{name}")).unwrap())
+}
+
 fn store_finding(stage: &Stage) -> Finding {
     let findings = stage.client().doctor(false).unwrap().findings;
     findings.into_iter().find(|finding| finding.id == "store").unwrap()
@@ -150,6 +158,35 @@ fn the_store_of_the_version_before_is_migrated() {
         }
         let kept = |name: &str| stage.host.run_in(|| Path::new(DATA_ROOT).join(name).exists()).unwrap();
         assert!(kept("world.redb.old") && !kept("world.redb"));
+    });
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_refused_and_left_as_it_is() {
+    fairway_lab::run(|lab: &Lab| {
+        let mut stage = Stage::new(lab, &[]);
+        stage.network("web");
+        stage.daemon.stop();
+        let snapshot = format!("{DATA_ROOT}/world.snapshot");
+        let present = stage.host.run_in(files).unwrap();
+        let mut newer = present[0].clone();
+        newer[FORMAT_AT] += 1;
+        stage.host.run_in(|| fs::write(&snapshot, &newer).unwrap()).unwrap();
+        let before = stage.host.run_in(files).unwrap();
+        let refused =
+            "it has format 3, and this version reads formats up to 2: start the newer version again";
+        let checked = fairway(&stage, "store check");
+        assert_eq!(checked.code, 1);
+        assert!(checked.errors.contains(refused), "{checked:?}");
+        stage.daemon.launch(&[]);
+        assert!(stage.daemon.wait_until_ended().is_some_and(|status| !status.success()));
+        assert!(stage.daemon.log().contains(refused), "{}", stage.daemon.log());
+        assert!(stage.host.run_in(files).unwrap() == before, "a refused store was changed");
+        // The newer version goes on.
+        stage.host.run_in(|| fs::write(&snapshot, &present[0]).unwrap()).unwrap();
+        stage.daemon.launch(&[]);
+        stage.daemon.wait_until_ready();
+        assert!(printed(&stage, "network ls").contains("web"));
     });
 }
 
