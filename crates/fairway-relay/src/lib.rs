@@ -27,3 +27,6 @@ pub mod table;
 mod testing;
 
 pub use message::MessageError;
+
+/// The version of this relay. A daemon replaces a running relay of another version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -45,14 +45,23 @@ pub enum ServerError {
 }
 
 /// The relay's settings.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Configuration {
+    /// The version that the relay reports to daemons.
+    pub version: &'static str,
     /// The user and group to become, if the process may.
     pub user: Option<User>,
     /// The proxy's limits.
     pub proxy: ProxyLimits,
     /// The resolvers' limits.
     pub resolver: ResolverLimits,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        let (proxy, resolver) = (ProxyLimits::default(), ResolverLimits::default());
+        Self { version: crate::VERSION, user: None, proxy, resolver }
+    }
 }
 
 /// Creates the control socket for [`run`] at `path`; only the caller's user can connect to it.
@@ -91,6 +100,7 @@ pub fn run(control: OwnedFd, configuration: Configuration) -> Result<(), ServerE
         control: ControlSocket::new(control, confinement, proof).map_err(ServerError::ControlSocket)?,
         proxy: Proxy::new(&configuration.proxy.within(descriptors)),
         resolvers: Resolvers::new(configuration.resolver),
+        version: configuration.version,
         descriptors,
         limits: configuration.proxy,
         handing_over: None,
@@ -109,6 +119,8 @@ fn raise_descriptor_limit() -> usize {
 
 /// The state of the relay.
 struct Relay {
+    /// The version that it reports.
+    version: &'static str,
     poller: Poller,
     control: ControlSocket,
     proxy: Proxy,

@@ -38,7 +38,7 @@ impl TestRelay {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("relay.sock");
         let listener = server::listen(&path).unwrap();
-        let configuration = Configuration { user: None, proxy, resolver };
+        let configuration = Configuration { proxy, resolver, ..Configuration::default() };
         let thread = std::thread::spawn(move || server::run(listener, configuration));
         let client = RelayClient::connect(&path).unwrap();
         Self { client, path, thread, _directory: directory }

@@ -19,7 +19,7 @@ use rustix::process::{Resource, getrlimit};
 use crate::ApplyError;
 use crate::port_sockets::SPARE_DESCRIPTORS;
 
-/// How long a relay of an earlier version may keep its open connections.
+/// How long a replaced relay may keep its open connections.
 const DRAINING: Duration = Duration::from_secs(24 * 3600);
 
 /// Starts a relay that serves a listening socket. The program gives it: only the program knows how to run itself as a
@@ -67,7 +67,7 @@ impl RelayLink {
             Ok((_, held)) if !fits(&held) => {
                 return Err(ApplyError::TakeOver { path, error: ClientError::Descriptors });
             }
-            Ok((client, held)) if client.hello().queries_from_sandbox => (client, held),
+            Ok((client, held)) if is_current(client.hello()) => (client, held),
             Ok((earlier, held)) => {
                 drop(held);
                 replace(&earlier, &path, &start)?
@@ -179,8 +179,13 @@ fn fits(held: &[RecordWithSockets]) -> bool {
     u64::try_from(sockets).unwrap_or(u64::MAX).saturating_add(SPARE_DESCRIPTORS) <= limit
 }
 
-/// Replaces a relay of an earlier version, which would query name servers from the host's namespace, whatever the
-/// sandbox may reach. The earlier relay keeps its open connections.
+/// Whether a relay is of this version. One of version 0.1.0 that queries name servers from the host's namespace, whatever
+/// the sandbox may reach, is not.
+fn is_current(hello: &Hello) -> bool {
+    hello.version == fairway_relay::VERSION && hello.queries_from_sandbox
+}
+
+/// Replaces a relay of another version, which keeps its open connections.
 fn replace(
     earlier: &RelayClient,
     path: &Path,

@@ -309,7 +309,7 @@ impl Relay {
 
     fn hello(&self) -> Result<Answer, MessageError> {
         answer(&Response::Hello(Hello {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: self.version.to_owned(),
             pid: std::process::id(),
             confinement: self.control.confinement.in_force.clone(),
             missing: self.control.confinement.missing.clone(),

@@ -188,10 +188,12 @@ fn serve_as_relay(
         while let Ok(length @ 1..) = rustix::io::read(&daemon, &mut buffer[..]) {
             let request = String::from_utf8_lossy(&buffer[..length]).into_owned();
             let answer = match &request {
-                hello if hello.contains("Hello") => {
-                    r#"{"Hello":{"version":"0","pid":1,"confinement":[],"missing":[],"counts":false,"asks_inside":true}}"#
-                        .to_owned()
-                }
+                hello if hello.contains("Hello") => concat!(
+                    r#"{"Hello":{"version":""#,
+                    env!("CARGO_PKG_VERSION"),
+                    r#"","pid":1,"confinement":[],"missing":[],"counts":false,"asks_inside":true}}"#
+                )
+                .to_owned(),
                 describe if describe.contains("Describe") => {
                     format!(r#"{{"Records":{{"records":[{records}],"last":true}}}}"#)
                 }

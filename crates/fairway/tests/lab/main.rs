@@ -65,6 +65,7 @@ mod ptp;
 mod publish;
 mod ranges;
 mod refusals;
+mod relay_version;
 mod reload;
 mod remove;
 mod republish;
