@@ -15,7 +15,8 @@ const PIECE: usize = 1 << 20;
 /// What the server does with a connection is said by its first byte.
 const SINK: u8 = b's';
 const ECHO: u8 = b'e';
-const REPLY: u8 = b'r';
+/// Asks for one byte and the end.
+pub const REPLY: u8 = b'r';
 
 /// A question for an address (RFC 1035, 4.1).
 pub fn question(number: u16, name: &str) -> Vec<u8> {
@@ -30,7 +31,7 @@ pub fn question(number: u16, name: &str) -> Vec<u8> {
 }
 
 /// Whether it answers question `number` with one record and no error.
-fn answers(number: u16, bytes: &[u8]) -> bool {
+pub fn answers(number: u16, bytes: &[u8]) -> bool {
     bytes.len() > 12 && bytes[..2] == number.to_be_bytes() && bytes[3] & 0x0f == 0 && bytes[6..8] == [0, 1]
 }
 

@@ -26,6 +26,7 @@ mod publish;
 mod resolver;
 mod restart;
 mod stage;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -36,7 +37,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// A part that can be asked for by name.
 type Part = (&'static str, fn(&Lab) -> Result<(), Failure>);
 
-const PARTS: [Part; 15] = [
+const PARTS: [Part; 16] = [
     ("attach", attach::measure),
     ("attach-ports", ports::measure),
     ("attach-at-once", crowd::measure),
@@ -48,6 +49,7 @@ const PARTS: [Part; 15] = [
     ("explain", explain::measure),
     ("foreign", foreign::measure),
     ("restart", restart::measure),
+    ("upgrade", upgrade::measure),
     ("heal", heal::measure),
     ("fairness", fairness::measure),
     ("cni", cni::measure),

@@ -67,6 +67,7 @@ impl Stage {
     /// Kills the daemon, as nothing can prevent, and the relay if that is wanted.
     pub fn kill(&mut self, with_relay: bool) -> Result<(), Failure> {
         self.daemon.kill()?;
+        self.daemon.wait()?;
         if with_relay && let Some(pid) = self.relay() {
             kill_process(Pid::from_raw(pid.cast_signed()).ok_or("no process")?, Signal::KILL)?;
             while self.relay() == Some(pid) {
@@ -74,6 +75,18 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// Asks the daemon to end, and waits until it has.
+    pub fn end(&mut self) -> Result<(), Failure> {
+        self.daemon.signal(Signal::TERM)?;
+        self.daemon.wait_within(PATIENCE)?.ok_or("the daemon does not end")?;
+        Ok(())
+    }
+
+    /// Whether the daemon runs.
+    pub fn is_running(&mut self) -> Result<bool, Failure> {
+        Ok(self.daemon.wait_within(Duration::ZERO)?.is_none())
     }
 
     /// Asks the daemon until it answers.
