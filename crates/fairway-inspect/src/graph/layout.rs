@@ -1,11 +1,13 @@
 //! Layout of a picture: boxes, texts, wires and badges with their positions in pixels.
 //!
 //! The host is a frame. Its interfaces sit on the upper edge, below them its stack, and below that the networks in
-//! shelves, each a card with its sandboxes in rows. Wires run in the gaps between: from the stack along the left edge, from
+//! shelves, each a card with its sandboxes in rows. Wires run in the gaps between: from the stack to the first shelf, and to
+//! the others along the left edge, from
 //! interfaces that networks are upon along the right one, and between the places of a sandbox below the shelves.
 
 mod card;
 mod drawing;
+mod gutter;
 mod host;
 mod legend;
 mod placed;
@@ -50,10 +52,11 @@ fn placed(picture: &Picture) -> (Drawing, i32) {
     let least = top.width().max(if picture.walk.is_some() { 720 } else { 520 });
     let shelves = Shelves::choose(&cards, &wiring, least);
     let mut drawing = Drawing::default();
+    let trunk = if shelves.rows().len() > 1 { wiring.left() } else { 0 };
     // The left edge of the stack and of the cards.
-    let left = MARGIN + INSET + wiring.left();
+    let left = MARGIN + INSET + trunk;
     let inner = shelves.width().max(least);
-    let frame_width = wiring.left() + inner + wiring.right() + 2 * INSET;
+    let frame_width = trunk + inner + wiring.right(shelves.rows()) + 2 * INSET;
     let title = match &picture.walk {
         Some(walk) => format!("{}: {}", picture.host, walk.question),
         None => format!("Networks of {}", picture.host),

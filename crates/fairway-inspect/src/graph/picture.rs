@@ -5,7 +5,7 @@ mod network;
 mod sandbox;
 mod uplink;
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::walk::Walk;
@@ -25,7 +25,7 @@ pub struct Picture {
     pub rules: Vec<String>,
     /// The interfaces that lead out of the host.
     pub uplinks: Vec<Uplink>,
-    /// The networks, those with most sandboxes first.
+    /// The networks by name, those without a sandbox last.
     pub networks: Vec<Network>,
     /// The sandboxes, by name.
     pub sandboxes: Vec<Sandbox>,
@@ -159,6 +159,11 @@ pub struct Port {
     pub inside: String,
 }
 
+/// The order in which people list names: `web-4` comes before `web-10`.
+fn natural(one: &str, other: &str) -> Ordering {
+    alphanumeric_sort::compare_str(one, other).then_with(|| one.cmp(other))
+}
+
 impl Member {
     /// The member of a sandbox that is on no network.
     fn nowhere(sandbox: usize) -> Self {
@@ -200,7 +205,7 @@ impl Picture {
             // A sandbox that shares a namespace is a note of the namespace's owner.
             .filter(|it| !matches!(it.mode, NetworkMode::Shared(_)) || world.namespace_owner(it).is_none())
             .collect();
-        people.sort_by(|one, other| one.name.cmp(&other.name));
+        people.sort_by(|one, other| natural(&one.name, &other.name));
         let mut sandboxes = Vec::new();
         for asked in people {
             let number = sandboxes.len();
@@ -216,8 +221,8 @@ impl Picture {
         }
         networks.retain(|network| !network.driver.is_empty() || !network.members.is_empty());
         networks.sort_by(|one, other| {
-            let rank = |it: &Network| (it.driver.is_empty(), Reverse(it.members.len()));
-            rank(one).cmp(&rank(other)).then_with(|| one.name.cmp(&other.name))
+            let rank = |it: &Network| (it.members.is_empty(), it.driver.is_empty());
+            rank(one).cmp(&rank(other)).then_with(|| natural(&one.name, &other.name))
         });
         let host = world.host().hostname.clone();
         let mut picture =

@@ -1,6 +1,7 @@
 //! Places the upper part of a drawing: subnets and routers, the host's interfaces, the host's stack.
 
 use super::drawing::{Area, BoxKind, Drawing, Endpoint, Point, WireKind};
+use super::gutter::{COLUMN, Gutter, TEXT};
 use super::trail::{Anchor, Trail};
 use super::{INSET, MARGIN, widest};
 use crate::graph::picture::{Picture, Uplink};
@@ -123,33 +124,36 @@ impl<'a> Top<'a> {
     /// The stack, with what happens to a packet there.
     fn stack(&self, drawing: &mut Drawing, trail: &mut Trail, top: i32, wide: i32) -> i32 {
         let x = MARGIN + INSET;
-        let space = wide - 2 * PAD;
+        let stops: Vec<&Stop> = self.stops().collect();
+        let text = if stops.is_empty() { PAD } else { TEXT };
+        let space = wide - text - PAD;
         let rules: Vec<String> =
             self.picture.rules.iter().flat_map(|rule| wrap(Style::Note, rule, space)).collect();
-        let stops: Vec<&Stop> = self.stops().collect();
         let height = 10
             + Style::Heading.line()
             + rules.len() as i32 * Style::Note.line()
             + stops.len() as i32 * STOP
-            + 10;
+            + if stops.is_empty() { 10 } else { 16 };
         let area = Area { x, y: top, width: wide, height };
         let label = format!("the host {}", self.picture.host);
         drawing.boxed_endpoint(BoxKind::Stack, area, 10, Endpoint { name: "host".to_owned(), label });
         let mut y = top + 10;
         let title = format!("{}: routes and firewall", self.picture.host);
-        let at = Point { x: x + PAD, y: y + Style::Heading.ascent() };
+        let at = Point { x: x + text, y: y + Style::Heading.ascent() };
         drawing.text(Style::Heading, at, &title, space);
         y += Style::Heading.line();
         for rule in rules {
-            drawing.text(Style::Note, Point { x: x + PAD, y: y + Style::Note.ascent() }, &rule, space);
+            drawing.text(Style::Note, Point { x: x + text, y: y + Style::Note.ascent() }, &rule, space);
             y += Style::Note.line();
         }
         y += 4;
-        let first = Point { x: x + PAD + 8, y: y + STOP / 2 };
+        let first = Point { x: x + COLUMN, y: y + STOP / 2 };
         trail.anchor(Spot::Host, Anchor { first, across: 0, down: STOP });
+        let below = stops.len().checked_sub(1).map(|more| more as i32 * STOP);
+        trail.gutter(Gutter { area, badges: below.map(|below| (first.y, first.y + below)) });
         for stop in stops {
-            let at = Point { x: x + PAD + 26, y: y + STOP / 2 + 4 };
-            drawing.text(Style::Step, at, &stop.in_short(), space - 30);
+            let at = Point { x: x + text, y: y + STOP / 2 + 4 };
+            drawing.text(Style::Step, at, &stop.in_short(), space);
             y += STOP;
         }
         top + height

@@ -114,6 +114,11 @@ impl<'a> Shelves<'a> {
         (width / height / RATIO).ln().abs() + 0.8 * (width * height / covered.max(1.0)).ln()
     }
 
+    /// The numbers of the networks on each shelf.
+    pub(super) fn rows(&self) -> &[Vec<usize>] {
+        &self.rows
+    }
+
     pub(super) fn width(&self) -> i32 {
         self.width
     }

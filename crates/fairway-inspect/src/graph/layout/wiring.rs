@@ -11,6 +11,10 @@ use crate::graph::walk::Spot;
 
 /// The distance between two parallel wires.
 const TRACK: i32 = 9;
+/// From the left edge of the stack to the wire that leads down to the shelves: past its rounded corner.
+const TRUNK: i32 = 12;
+/// How far the way of a packet is from the wire that it has in common with networks where the packet is not.
+const ASIDE: i32 = 5;
 /// With more sandboxes on several networks, wires between their places would only confuse.
 const MOST_NETS: usize = 16;
 
@@ -47,14 +51,15 @@ impl Wiring {
         self.parents.len() as i32 * TRACK
     }
 
-    /// The width of the wires on the left.
+    /// The width of the wires on the left, which lead to all shelves but the first.
     pub(super) fn left(&self) -> i32 {
-        if self.networks.iter().any(|(way, _)| way.is_some()) { 16 } else { 0 }
+        if self.networks.iter().any(|(way, _)| way.is_some()) { 2 * TRUNK } else { 0 }
     }
 
-    /// The width of the wires on the right.
-    pub(super) fn right(&self) -> i32 {
-        match self.parents.len() + self.nets.len() {
+    /// The width of the wires on the right of these shelves.
+    pub(super) fn right(&self, shelves: &[Vec<usize>]) -> i32 {
+        let nets = self.nets.iter().filter(|net| net.is_on_several(shelves.iter().map(Vec::as_slice)));
+        match self.parents.len() + nets.count() {
             0 => 0,
             wires => wires as i32 * TRACK + 6,
         }
@@ -98,22 +103,31 @@ impl Wiring {
         below: &Below,
         (shelves, bars): (&PlacedShelves, &[Option<Area>]),
     ) {
-        let trunk = MARGIN + INSET + 4;
+        let trunk = MARGIN + INSET + TRUNK;
         let top = Point { x: trunk, y: below.stack_bottom };
-        for shelf in &shelves.shelves {
+        for (number, shelf) in shelves.shelves.iter().enumerate() {
             let joined =
                 shelf.networks.iter().filter_map(|network| Some((*network, self.networks[*network].0?)));
             let ends: Vec<(usize, Way, i32)> =
                 joined.map(|(network, way)| (network, way, shelves.cards[network].area.x + ATTACH)).collect();
             let Some(last) = ends.iter().map(|(.., x)| *x).max() else { continue };
             let corner = Point { x: trunk, y: shelf.branch };
-            drawing.wire(WireKind::Way(Way::Own), vec![top, corner, Point { x: last, y: shelf.branch }]);
+            if number > 0 {
+                drawing.wire(WireKind::Way(Way::Own), vec![top, corner, Point { x: last, y: shelf.branch }]);
+            }
             for (network, way, x) in ends {
                 let area = shelves.cards[network].area;
-                let above = Point { x, y: shelf.branch };
+                let above = Point { x, y: if number == 0 { top.y } else { shelf.branch } };
                 drawing.wire(WireKind::Way(way), vec![above, Point { x, y: area.y }]);
                 let bar = Point { x, y: bars[network].map_or(area.y, Area::bottom) };
-                trail.edge(Spot::Network(network), Spot::Host, vec![bar, above, corner, top]);
+                let way = match number {
+                    0 => vec![bar, above],
+                    _ => {
+                        let (x, y) = (trunk - ASIDE, shelf.branch - ASIDE);
+                        vec![bar, Point { x: bar.x, y }, Point { x, y }, Point { x, y: top.y }]
+                    }
+                };
+                trail.edge(Spot::Network(network), Spot::Host, way);
             }
         }
     }
@@ -155,8 +169,12 @@ impl Wiring {
 
     /// Draws what joins the places of sandboxes, after these have found theirs.
     pub(super) fn join(&self, drawing: &mut Drawing, trail: &mut Trail, shelves: &PlacedShelves, right: i32) {
+        let mut track = self.parents.len() as i32;
         for (number, net) in self.nets.iter().enumerate() {
-            let side = right + 8 + (self.parents.len() + number) as i32 * TRACK;
+            let side = right + 8 + track * TRACK;
+            if net.is_on_several(shelves.shelves.iter().map(|it| it.networks.as_slice())) {
+                track += 1;
+            }
             // Those places from which a wire can lead down.
             let feet: Vec<(usize, Spot, Point)> = net
                 .places
@@ -188,6 +206,10 @@ impl Wiring {
 }
 
 impl Net {
+    fn is_on_several<'s>(&self, shelves: impl Iterator<Item = &'s [usize]>) -> bool {
+        shelves.filter(|shelf| self.is_in(shelf)).count() > 1
+    }
+
     fn is_in(&self, shelf: &[usize]) -> bool {
         self.places.iter().any(|(network, _)| shelf.contains(network))
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::{Member, Network, Picture, Port, Sandbox, Uplink, Way};
+use super::{Member, Network, Picture, Port, Sandbox, Uplink, Way, natural};
 use crate::explain::{KnownContainer, KnownPort};
 use fairway_model::{PortRange, SandboxId};
 use fairway_walk::{Interface, NamespaceId, NetworkNamespace, Topology, is_link_local};
@@ -42,7 +42,9 @@ impl Picture {
         let mut networks: BTreeMap<Key, Found> = BTreeMap::new();
         let mut sandboxes: Vec<Sandbox> = Vec::new();
         let (mut on_host, mut nowhere) = (Vec::new(), Vec::new());
-        for group in groups(containers) {
+        let mut groups = groups(containers);
+        groups.sort_by(|one, other| natural(name(one), name(other)));
+        for group in groups {
             let Some(first) = group.first() else { continue };
             let number = sandboxes.len();
             let places = members(topology, first, number);
@@ -79,6 +81,9 @@ impl Picture {
         let networks =
             networks.into_iter().map(|((engine, name), found)| network(host, &uplinks, engine, name, found));
         let mut networks: Vec<Network> = networks.collect();
+        networks.sort_by(|one, other| {
+            one.driver.cmp(&other.driver).then_with(|| natural(&one.name, &other.name))
+        });
         for (mut group, members) in
             [(super::network::of_the_host(), on_host), (super::network::without_network(), nowhere)]
         {
@@ -117,6 +122,11 @@ fn groups(containers: &[KnownContainer]) -> Vec<Vec<&KnownContainer>> {
         }
     }
     groups
+}
+
+/// The name of the container that containers are drawn as.
+fn name<'a>(group: &[&'a KnownContainer]) -> &'a str {
+    group.first().map_or("", |it| &it.name)
 }
 
 /// The places of a container on networks: key, bridge, interface of the host that the network is upon, and member.
@@ -350,10 +360,10 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "web true [\"*:8080-8081 → 80-81/tcp\"] [\"with sidecar\"]",
-                "netns:db true [] []",
                 "agent true [] []",
-                "old false [] [\"does not run\"]"
+                "netns:db true [] []",
+                "old false [] [\"does not run\"]",
+                "web true [\"*:8080-8081 → 80-81/tcp\"] [\"with sidecar\"]",
             ]
         );
     }
@@ -380,8 +390,9 @@ mod tests {
         let mut topology = topology();
         Picture::mark_namespaces(&mut topology);
         let picture = picture(&[]);
-        assert_eq!(topology[WEB].sandbox, Some(picture.sandboxes[0].id));
-        assert_eq!(topology[DB].sandbox, Some(picture.sandboxes[1].id));
+        let id = |name: &str| picture.sandboxes.iter().find(|it| it.name == name).map(|it| it.id);
+        assert_eq!(topology[WEB].sandbox, id("web"));
+        assert_eq!(topology[DB].sandbox, id("netns:db"));
         assert_eq!(topology.host().sandbox, None);
     }
 }

@@ -1,7 +1,9 @@
 //! The places and marks of the stops of walks.
 
 use super::large_fixture::{self, LargeFixture};
-use crate::graph::{Badge, LegKind, Picture, Spot, Way};
+use crate::graph::{
+    Area, Badge, BoxKind, Drawing, LegKind, Picture, Point, Shape, Spot, Way, WireKind, layout,
+};
 
 /// The stops of a walk: place and main event.
 fn stops(picture: &Picture, leg: usize) -> Vec<(String, Badge)> {
@@ -50,6 +52,86 @@ fn a_drop_is_where_the_rule_is() {
     let walk = picture.walk.unwrap();
     assert_eq!(walk.answered, Some(false));
     assert!(walk.sentence.contains("not published"), "{}", walk.sentence);
+}
+
+/// The lines of the packets' ways, without the sample of the legend.
+fn trails(drawing: &Drawing) -> Vec<&[Point]> {
+    let of = |shape| match shape {
+        &Shape::Wire { kind: WireKind::Trail(_), ref points } => Some(points.as_slice()),
+        _ => None,
+    };
+    let lowest = areas(drawing, BoxKind::Host)[0].bottom();
+    drawing.shapes.iter().filter_map(of).filter(|points| points[0].y < lowest).collect()
+}
+
+fn areas(drawing: &Drawing, wanted: BoxKind) -> Vec<Area> {
+    let of =
+        |shape: &Shape| matches!(shape, Shape::Box { kind, .. } if *kind == wanted).then(|| shape.area());
+    drawing.shapes.iter().filter_map(of).collect()
+}
+
+/// The middle of the highest badge with that number: the legend and the walk in words are below.
+fn badge(drawing: &Drawing, wanted: usize) -> Point {
+    let of = |shape: &Shape| match shape {
+        Shape::Badge { number, at, .. } if *number == wanted => Some(*at),
+        _ => None,
+    };
+    drawing.shapes.iter().filter_map(of).min_by_key(|it| it.y).unwrap()
+}
+
+/// Whether a line ends at the edge of a badge.
+fn ends_at(points: &[Point], badge: Point) -> bool {
+    let end = points.last().unwrap();
+    (end.x - badge.x).abs() + (end.y - badge.y).abs() <= Shape::BADGE + 6
+}
+
+#[test]
+fn the_line_of_a_dropped_packet_ends_at_its_badge_and_passes_no_other_network() {
+    let drawing = layout(&large_fixture::shop().walked("job", "web:80"));
+    let lines = trails(&drawing);
+    assert_eq!(lines.len(), 1);
+    assert!(ends_at(lines[0], badge(&drawing, 3)), "{lines:?}");
+    let stack = areas(&drawing, BoxKind::Stack)[0];
+    let passed = areas(&drawing, BoxKind::Card).into_iter().filter(|card| {
+        // Below the stack, in the column of the card.
+        lines[0].iter().any(|it| it.y > stack.bottom() && (card.x..card.right()).contains(&it.x))
+    });
+    assert_eq!(passed.count(), 1, "only the card of the packet's own network");
+}
+
+#[test]
+fn a_line_to_a_badge_runs_over_no_other_badge() {
+    // The relay's connection begins at a badge below the one where the client's packet ends.
+    let drawing = layout(&large_fixture::shop().walked("job", "10.10.50.99:8080"));
+    let lines = trails(&drawing);
+    assert_eq!(lines.len(), 2);
+    assert!(ends_at(lines[0], badge(&drawing, 3)), "{lines:?}");
+    let other = badge(&drawing, 4);
+    let over = lines[0].windows(2).any(|pair| {
+        let within = |from: i32, to: i32, it: i32| {
+            (from.min(to) - Shape::BADGE..=from.max(to) + Shape::BADGE).contains(&it)
+        };
+        within(pair[0].x, pair[1].x, other.x) && within(pair[0].y, pair[1].y, other.y)
+    });
+    assert!(!over, "{lines:?}");
+}
+
+#[test]
+fn names_with_numbers_are_in_the_order_of_the_numbers() {
+    let mut fixture = LargeFixture::new(fairway_model::Settings::default());
+    for number in [10, 4, 1] {
+        let network = format!("net-{number}");
+        fixture = fixture.network(&network, &[]);
+        for member in [10, 4] {
+            fixture = fixture.sandbox(&format!("svc-{number}-{member}"), &[&network], &[]);
+        }
+    }
+    let picture = fixture.picture();
+    let networks: Vec<&str> = picture.networks.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(networks, ["net-1", "net-4", "net-10", "bridge"], "those without a sandbox last");
+    let members: Vec<&str> =
+        picture.networks[1].members.iter().map(|it| picture.sandboxes[it.sandbox].name.as_str()).collect();
+    assert_eq!(members, ["svc-4-4", "svc-4-10"]);
 }
 
 #[test]
