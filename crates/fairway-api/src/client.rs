@@ -8,7 +8,7 @@ mod trace;
 use std::io;
 use std::path::PathBuf;
 
-use fairway_inspect::graph::{Format, Picture};
+use fairway_inspect::graph::{Collapse, Format, Picture};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -131,9 +131,15 @@ impl Client {
         format: Format,
         networks: &[String],
         path: Option<(&str, &str)>,
+        collapse: Collapse,
     ) -> Result<String, ClientError> {
         let (from, to) = path.unwrap_or_default();
-        let query = [("network", networks.join(",")), ("from", from.to_owned()), ("to", to.to_owned())];
+        let query = [
+            ("network", networks.join(",")),
+            ("from", from.to_owned()),
+            ("to", to.to_owned()),
+            ("collapse", collapse.to_string()),
+        ];
         let query: String = query.iter().map(|(name, value)| format!("&{name}={}", encode(value))).collect();
         let response = self.send("GET", &format!("/fairway/graph?format={format}{query}"), None)?;
         String::from_utf8(response.body).map_err(|error| self.malformed(error))
@@ -144,7 +150,7 @@ impl Client {
     /// # Errors
     /// See [`Client::ping`].
     pub fn picture(&mut self, path: Option<(&str, &str)>) -> Result<Picture, ClientError> {
-        let text = self.graph(Format::Json, &[], path)?;
+        let text = self.graph(Format::Json, &[], path, Collapse::Never)?;
         serde_json::from_str(&text).map_err(|error| self.malformed(error))
     }
 

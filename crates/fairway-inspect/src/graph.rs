@@ -22,7 +22,9 @@ use thiserror::Error;
 
 pub use element::{Element, elements};
 pub use layout::{Area, BoxKind, Drawing, Endpoint, Point, Shape, WireKind, layout, layout_without_story};
-pub use picture::{Mark, Meaning, Member, Network, Picture, Port, Sandbox, Uplink, Way};
+pub use picture::{
+    Collapse, Mark, Meaning, Member, Network, Picture, Port, Sandbox, Traffic, UnknownCollapse, Uplink, Way,
+};
 pub use text::Style;
 pub use walk::{Badge, Leg, LegKind, Spot, Stop, Walk};
 

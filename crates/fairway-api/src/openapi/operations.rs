@@ -172,7 +172,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
     get("/fairway/plan/diff", "What differs from the Plan").gets::<PlanDifference>(),
     get("/fairway/doctor", "Examines the host").gets::<Diagnosis>(),
     post("/fairway/doctor/fix", "Examines the host and fixes what is Fairway's").gets::<Diagnosis>(),
-    get("/fairway/graph", "The networks as a picture").query(&["format", "network", "from", "to"]).text(),
+    get("/fairway/graph", "The networks as a picture")
+        .query(&["format", "network", "from", "to", "collapse"])
+        .text(),
     get("/fairway/stats", "The counters of networks and published ports")
         .query(&["network"])
         .gets::<Vec<NetworkStats>>(),

@@ -1,7 +1,7 @@
 //! Requests that Docker's API does not have: attached namespaces, changes of published ports, diagnosis.
 
 use fairway_core::world::{Command, NetworkChoice};
-use fairway_inspect::graph::{Format, UnknownFormat, draw};
+use fairway_inspect::graph::{Collapse, Format, UnknownCollapse, UnknownFormat, draw};
 use fairway_model::{NetworkMode, ProcessIdentity, RefusalKind, SandboxKind};
 use hyper::StatusCode;
 
@@ -194,7 +194,16 @@ pub(super) fn graph(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failur
         }
         ends => Some(ends),
     };
-    Ok(Reply::document(format.media_type(), draw(&engine.graph(&networks, path)?, format)))
+    let collapse = match call.parameter("collapse") {
+        "" => Collapse::default(),
+        name => name.parse().map_err(|error: UnknownCollapse| Failure::invalid(error.to_string()))?,
+    };
+    let mut picture = engine.graph(&networks, path)?;
+    // A program gets all of it.
+    if format != Format::Json {
+        picture.collapse(collapse);
+    }
+    Ok(Reply::document(format.media_type(), draw(&picture, format)))
 }
 
 pub(super) fn stats(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {

@@ -1,7 +1,7 @@
 //! Draws the networks of the host.
 
 use fairway_core::world::Refusal;
-use fairway_inspect::graph::{Picture, Walk};
+use fairway_inspect::graph::{Picture, Traffic, Walk};
 use fairway_kernel::survey;
 use thiserror::Error;
 
@@ -36,6 +36,7 @@ impl Inspector {
             let only: Vec<_> = found.collect::<Result<_, _>>()?;
             Picture::new(world, plan, &host.namespace, &only)
         };
+        self.add_traffic(&mut picture);
         if let Some((from, to)) = path {
             let explained = self.explain(from, to, false)?;
             let question = format!("{from} asks {to}");
@@ -43,5 +44,24 @@ impl Inspector {
             picture.walk = Some(Walk::new(&picture, question, &topology, &branches, advice));
         }
         Ok(picture)
+    }
+
+    /// Adds the counters of the networks. Without them the picture is as good.
+    fn add_traffic(&self, picture: &mut Picture) {
+        let counted = match self.network_traffic() {
+            Ok(counted) => counted,
+            Err(error) => {
+                tracing::warn!(%error, "failed to read the counters of networks for a picture: {error}");
+                return;
+            }
+        };
+        self.committer.read(|world| {
+            for network in &mut picture.networks {
+                let id = world.find_network(&network.name).map(|it| it.id).ok();
+                network.traffic = id
+                    .and_then(|id| counted.get(&id))
+                    .map(|it| Traffic { bytes_in: it.inward.bytes, bytes_out: it.outward.bytes });
+            }
+        });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{Result, Write};
 
-use super::node::{Walked, story};
+use super::node::{Walked, drawn_members, main_members, story};
 use super::picture::{Network, Picture, Way};
 use super::walk::{Badge, LegKind};
 
@@ -93,12 +93,14 @@ impl<'a> Writer<'a> {
     }
 
     fn cluster(&mut self, number: usize, network: &'a Network) -> Result {
+        let picture = self.picture;
         let title = format!("{}  {}", network.name, network.driver);
         let marks: Vec<&str> = network.marks.iter().map(|mark| mark.word.as_str()).collect();
         let marks = marks.join(", ");
+        let about: Vec<String> = network.lines().collect();
         let lines = [title.trim_end()]
             .into_iter()
-            .chain(network.subnets.iter().map(String::as_str))
+            .chain(about.iter().map(String::as_str))
             .chain(Some(marks.as_str()).filter(|it| !it.is_empty()));
         writeln!(self.text, "    subgraph cluster_network{number} {{")?;
         writeln!(self.text, "      labelloc=t; label={}; style=rounded; color=\"#cdd3db\";", quoted(lines))?;
@@ -110,12 +112,17 @@ impl<'a> Writer<'a> {
             }
             None => writeln!(self.text, "      {name} [shape=point, style=invis];")?,
         }
-        for member in network.members.iter().filter(|member| member.home) {
+        for (_, member) in main_members(picture, number) {
             let sandbox = &self.picture.sandboxes[member.sandbox];
             let ports: Vec<String> = sandbox.ports.iter().map(|port| port.text()).collect();
             let lines = [&sandbox.name].into_iter().chain(&ports).chain(&sandbox.notes).map(String::as_str);
             let look = if sandbox.running { "" } else { ", style=\"rounded,dashed\"" };
             self.node("      ", &format!("sandbox{}", member.sandbox), lines, look)?;
+        }
+        let collapsed = picture.collapsed_lines(number);
+        if !collapsed.is_empty() {
+            let lines = collapsed.iter().map(String::as_str);
+            self.node("      ", &format!("collapsed{number}"), lines, ", penwidth=2")?;
         }
         writeln!(self.text, "    }}")
     }
@@ -148,12 +155,15 @@ impl<'a> Writer<'a> {
             let look = "color=\"#0e7a61\", penwidth=3, label=\"on the LAN\"";
             writeln!(self.text, "  uplink{uplink} -> network{number} [{look}];")?;
         }
-        for member in &network.members {
-            let look = match (&network.bridge, network.together) {
-                (None, _) => ", style=invis",
-                (Some(_), true) => "",
-                (Some(_), false) => ", style=dotted, color=\"#8d5200\"",
-            };
+        let look = match (&network.bridge, network.together) {
+            (None, _) => ", style=invis",
+            (Some(_), true) => "",
+            (Some(_), false) => ", style=dotted, color=\"#8d5200\"",
+        };
+        if !network.collapsed.is_empty() {
+            writeln!(self.text, "  network{number} -> collapsed{number} [label=\"\"{look}];")?;
+        }
+        for (_, member) in drawn_members(self.picture, number) {
             let label = quoted(member.addresses.iter().map(String::as_str));
             writeln!(self.text, "  network{number} -> sandbox{} [label={label}{look}];", member.sandbox)?;
         }

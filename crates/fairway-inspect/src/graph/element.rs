@@ -128,6 +128,7 @@ fn box_class(kind: BoxKind) -> &'static str {
         BoxKind::Sandbox => "sandbox",
         BoxKind::Stopped => "stopped",
         BoxKind::Again => "again",
+        BoxKind::Collapsed => "collapsed",
         BoxKind::Mark(Meaning::Apart) => "mark apart",
         BoxKind::Mark(Meaning::Open) => "mark open",
         BoxKind::Mark(Meaning::Plain) => "mark",

@@ -2,7 +2,7 @@
 
 use std::fmt::{Result, Write};
 
-use super::node::{Walked, story};
+use super::node::{Walked, drawn_members, main_members, story};
 use super::picture::{Network, Picture, Way};
 use super::walk::{Badge, LegKind};
 
@@ -109,14 +109,20 @@ impl Writer<'_> {
         writeln!(self.text, "    subgraph card{number}[{}]", quoted([title.as_str()]))?;
         if let Some(bridge) = &network.bridge {
             let marks = network.marks.iter().map(|mark| &mark.word);
-            let lines = [bridge].into_iter().chain(&network.subnets).chain(marks).map(String::as_str);
+            let about: Vec<String> = network.lines().collect();
+            let lines = [bridge].into_iter().chain(&about).chain(marks).map(String::as_str);
             self.node("      ", &format!("network{number}"), ("[[", "]]"), lines)?;
         }
-        for member in network.members.iter().filter(|member| member.home) {
+        for (_, member) in main_members(self.picture, number) {
             let sandbox = &self.picture.sandboxes[member.sandbox];
             let ports: Vec<String> = sandbox.ports.iter().map(|port| port.text()).collect();
             let lines = [&sandbox.name].into_iter().chain(&ports).chain(&sandbox.notes).map(String::as_str);
             self.node("      ", &format!("sandbox{}", member.sandbox), ("(", ")"), lines)?;
+        }
+        let collapsed = self.picture.collapsed_lines(number);
+        if !collapsed.is_empty() {
+            let lines = collapsed.iter().map(String::as_str);
+            self.node("      ", &format!("collapsed{number}"), ("[[", "]]"), lines)?;
         }
         writeln!(self.text, "    end")
     }
@@ -133,8 +139,11 @@ impl Writer<'_> {
         if let Some(uplink) = network.uplink {
             writeln!(self.text, "  uplink{uplink} === |\"on the LAN\"| network{number}")?;
         }
-        for member in &network.members {
-            let line = if network.together { "---" } else { "-.-" };
+        let line = if network.together { "---" } else { "-.-" };
+        if !network.collapsed.is_empty() {
+            writeln!(self.text, "  network{number} {line} collapsed{number}")?;
+        }
+        for (_, member) in drawn_members(self.picture, number) {
             let label = match &member.addresses[..] {
                 [] => String::new(),
                 addresses => format!(" |{}|", quoted(addresses.iter().map(String::as_str))),

@@ -1,6 +1,6 @@
 //! What DOT and Mermaid have in common: everything is a node with a name.
 
-use super::picture::Picture;
+use super::picture::{Member, Picture};
 use super::walk::{Badge, LegKind, Spot};
 
 /// The name of the node that stands for a spot.
@@ -15,6 +15,18 @@ fn name(picture: &Picture, spot: Spot) -> Option<String> {
         Spot::Beyond(number) => format!("beyond{number}"),
         Spot::Elsewhere => return None,
     })
+}
+
+/// The members of a network that are drawn each, with their places.
+pub(super) fn drawn_members(picture: &Picture, network: usize) -> impl Iterator<Item = (usize, &Member)> {
+    let members = picture.networks[network].members.iter().enumerate();
+    members.filter(move |(place, _)| picture.is_drawn((network, *place)))
+}
+
+/// Those of them whose sandboxes have their node there: each has one.
+pub(super) fn main_members(picture: &Picture, network: usize) -> impl Iterator<Item = (usize, &Member)> {
+    drawn_members(picture, network)
+        .filter(move |(place, it)| picture.main_place(it.sandbox) == Some((network, *place)))
 }
 
 /// What a walk does at the nodes of a picture.

@@ -1,19 +1,23 @@
 //! A host's networks as values to be drawn.
 
+mod collapse;
 mod engines;
 mod network;
 mod sandbox;
+mod traffic;
 mod uplink;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::walk::Walk;
+pub use collapse::{Collapse, UnknownCollapse};
 use fairway_core::plan::Plan;
 use fairway_core::world::World;
 use fairway_model::{self as model, Driver, NetworkId, NetworkMode, SandboxId};
 use fairway_walk::NetworkNamespace;
 use serde::{Deserialize, Serialize};
+pub use traffic::Traffic;
 
 /// A host with its networks and sandboxes, and perhaps a walk through them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +107,9 @@ pub struct Network {
     pub gateways: Vec<String>,
     /// Its subnets, in words.
     pub subnets: Vec<String>,
+    /// What its sandboxes received and sent, if the host counts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
     /// Its options that matter.
     pub marks: Vec<Mark>,
     /// How it is joined to the host's routing, if it is.
@@ -113,6 +120,9 @@ pub struct Network {
     pub together: bool,
     /// Its members.
     pub members: Vec<Member>,
+    /// The members that are drawn as one box, by their places in `members`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collapsed: Vec<usize>,
 }
 
 /// An endpoint of a sandbox on a network.
@@ -162,6 +172,14 @@ pub struct Port {
 /// The order in which people list names: `web-4` comes before `web-10`.
 fn natural(one: &str, other: &str) -> Ordering {
     alphanumeric_sort::compare_str(one, other).then_with(|| one.cmp(other))
+}
+
+impl Network {
+    /// Its subnets and its traffic, in words.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let traffic = self.traffic.as_ref().and_then(Traffic::text);
+        self.subnets.iter().cloned().chain(traffic)
+    }
 }
 
 impl Member {
@@ -229,6 +247,12 @@ impl Picture {
             Self { host, rules: network::rules(world), uplinks, networks, sandboxes, walk: None };
         picture.find_places();
         picture
+    }
+
+    /// The picture without what changes all the time, for pages that are drawn anew when something changes.
+    pub fn without_traffic(mut self) -> Self {
+        self.networks.iter_mut().for_each(|network| network.traffic = None);
+        self
     }
 
     /// Orders the members, and records the places of each sandbox.

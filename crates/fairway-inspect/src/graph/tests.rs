@@ -1,6 +1,7 @@
 //! Pictures of worlds.
 
 mod anything;
+mod collapsed;
 mod large_fixture;
 mod legible;
 mod shown;
@@ -10,7 +11,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::{Format, Picture, Walk, draw, layout};
+use super::{Collapse, Format, Picture, Walk, draw, layout};
 use crate::explain::Query;
 use crate::topology::planned;
 use fairway_core::plan::plan;
@@ -189,5 +190,8 @@ fn pictures_to_look_at() {
     write("city-1", &large_fixture::city(300, 300).picture());
     write("city-100", &large_fixture::city(300, 3).picture());
     write("city-1000", &large_fixture::city(1000, 25).picture());
+    let mut collapsed = large_fixture::city(300, 30).walked("box-028", "box-031:80");
+    collapsed.collapse(Collapse::Large);
+    write("city-collapsed", &collapsed);
     write("city-walked", &large_fixture::city(300, 30).walked("box-028", "10.10.50.99:20290"));
 }

@@ -11,6 +11,7 @@ use fairway_model::parse::ParseError;
 use thiserror::Error;
 
 use super::declaration::DeclareError;
+use super::graph::ImageError;
 use super::known::Kind;
 use super::template::{TemplateError, Unshowable};
 use crate::daemon::DaemonError;
@@ -60,8 +61,14 @@ pub(super) enum CommandError {
     Unshowable(#[from] Unshowable),
     #[error("cannot write {path}: {source}")]
     Write { path: String, source: io::Error },
-    #[error("cannot choose a format for {0}: unknown extension: use .svg, .dot or .mmd, or --format")]
+    #[error(
+        "cannot choose a format for {0}: unknown extension: use .svg, .png, .pdf, .dot or .mmd, or --format"
+    )]
     Extension(String),
+    #[error("cannot draw a {format}: {source}")]
+    Image { format: &'static str, source: ImageError },
+    #[error("cannot print a {format} to a terminal: name a file, as in -o networks.{format}")]
+    BinaryOnTerminal { format: &'static str },
     #[error("cannot print: {0}")]
     Print(#[source] io::Error),
     #[error("Error: No such {kind}: {name}")]

@@ -13,8 +13,13 @@ const GAP: usize = 3;
 
 /// Prints a text to the standard output.
 pub(super) fn print(text: &str) -> Result<(), CommandError> {
+    print_bytes(text.as_bytes())
+}
+
+/// Writes a file to the standard output.
+pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), CommandError> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(CommandError::Print)
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(CommandError::Print)
 }
 
 /// Prints a line to the standard output.

@@ -54,6 +54,47 @@ fn one_network_is_drawn_alone() {
 }
 
 #[test]
+fn many_sandboxes_are_drawn_as_one_box_unless_all_are_wanted() {
+    fairway_lab::run(|lab| {
+        let (stage, _sandboxes) = town(lab);
+        let _many: Vec<_> =
+            (1..=12).map(|number| stage.sandbox(&format!("worker-{number}"), &["app"], &[])).collect();
+        for format in ["svg", "dot", "mermaid"] {
+            let drawn = printed(&stage, &format!("graph --format {format}"));
+            assert!(drawn.contains("13 sandboxes") && drawn.contains("web"), "{format}: {drawn}");
+            let whole = printed(&stage, &format!("graph --expand --format {format}"));
+            assert!(!whole.contains("13 sandboxes") && whole.contains("worker-12"), "{format}: {whole}");
+            let small = printed(&stage, &format!("graph --collapse --network back --format {format}"));
+            assert!(small.contains("2 sandboxes"), "{format}: {small}");
+        }
+        let way = printed(&stage, "graph --path worker-3 worker-5:80");
+        assert!(way.contains(">worker-3<") && way.contains(">worker-5<"), "{way}");
+        assert!(way.contains("11 sandboxes") && !way.contains(">worker-4<"), "{way}");
+        let all = printed(&stage, "graph --format json");
+        assert!(all.contains("worker-12") && !all.contains("Collapsed"), "{all}");
+    });
+}
+
+#[test]
+fn the_traffic_of_networks_is_in_the_picture() {
+    fairway_lab::run(|lab| {
+        let (stage, sandboxes) = town(lab);
+        let web = &sandboxes[0];
+        let _server = fairway_lab::serve_tcp(web, "0.0.0.0:80").unwrap();
+        let target = format!("{}:80", web.address("app"));
+        fairway_lab::ask(&stage.host, &target).unwrap();
+        let picture: serde_json::Value =
+            serde_json::from_str(&printed(&stage, "graph --network app --format json")).unwrap();
+        let traffic = &picture["Networks"][0]["Traffic"];
+        assert!(traffic["BytesIn"].as_u64() > Some(0) && traffic["BytesOut"].as_u64() > Some(0), "{picture}");
+        for format in ["svg", "dot", "mermaid"] {
+            let drawn = printed(&stage, &format!("graph --network app --format {format}"));
+            assert!(drawn.contains(" out "), "{format}: {drawn}");
+        }
+    });
+}
+
+#[test]
 fn a_packet_s_way_is_drawn_as_it_is_explained() {
     fairway_lab::run(|lab| {
         let (stage, sandboxes) = town(lab);
@@ -85,16 +126,27 @@ fn a_file_s_name_says_how_it_is_drawn() {
     fairway_lab::run(|lab| {
         let (stage, _sandboxes) = town(lab);
         let directory = fairway_lab::SCRATCH;
-        let begins = [("svg", "<svg "), ("dot", "digraph "), ("gv", "digraph "), ("mmd", "%%{init")];
+        let begins: [(&str, &[u8]); 6] = [
+            ("svg", b"<svg "),
+            ("png", b"\x89PNG"),
+            ("pdf", b"%PDF-"),
+            ("dot", b"digraph "),
+            ("gv", b"digraph "),
+            ("mmd", b"%%{init"),
+        ];
         for (ending, beginning) in begins {
             let path = format!("{directory}/picture.{ending}");
             assert_eq!(printed(&stage, &format!("graph -o {path}")), "");
-            let drawn = stage.host.run_in(|| std::fs::read_to_string(&path)).unwrap().unwrap();
-            assert!(drawn.starts_with(beginning), "{ending}: {drawn}");
+            let drawn = stage.host.run_in(|| std::fs::read(&path)).unwrap().unwrap();
+            assert!(drawn.starts_with(beginning), "{ending}: {drawn:?}");
         }
-        let refused = fairway(&stage, &format!("graph -o {directory}/picture.png"));
+        let refused = fairway(&stage, &format!("graph -o {directory}/picture.jpeg"));
         assert_eq!(refused.code, 1);
-        assert!(refused.errors.contains("use .svg, .dot or .mmd, or --format"), "{}", refused.errors);
+        assert!(
+            refused.errors.contains("use .svg, .png, .pdf, .dot or .mmd, or --format"),
+            "{}",
+            refused.errors
+        );
         let unwritten = fairway(&stage, "graph -o /nowhere/picture.svg");
         assert_eq!(unwritten.code, 1);
         assert!(unwritten.errors.contains("cannot write /nowhere/picture.svg"), "{}", unwritten.errors);

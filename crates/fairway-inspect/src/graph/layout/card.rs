@@ -2,7 +2,6 @@
 
 use super::drawing::{Area, BoxKind, Drawing, Endpoint, Point, WireKind};
 use super::trail::{Anchor, Trail};
-use super::widest;
 use crate::explain::shown_name;
 use crate::graph::picture::{Member, Network, Picture, Port, Sandbox};
 use crate::graph::text::{Style, width};
@@ -46,7 +45,9 @@ struct Cell {
     rows: Vec<Row>,
     /// Whether wires lead from it to other places of its sandbox.
     joined: bool,
-    endpoint: Endpoint,
+    endpoint: Option<Endpoint>,
+    /// The place of its sandbox in the network; none where it is for several.
+    member: Option<usize>,
 }
 
 impl Cell {
@@ -100,36 +101,57 @@ fn endpoint(sandbox: &Sandbox, member: &Member) -> Endpoint {
     Endpoint { name: shown_name(&sandbox.name), label }
 }
 
-fn cell(picture: &Picture, member: &Member) -> Cell {
+/// The box of the sandboxes that a network has collapsed, if there are any.
+fn collapsed(picture: &Picture, network: usize) -> Option<Cell> {
+    let lines = picture.collapsed_lines(network);
+    let (title, remarks) = lines.split_first()?;
+    let whole = Some(picture.collapsed_names(network).join(", "));
+    let mut rows = vec![Row { style: Style::Name, text: title.clone(), whole }];
+    rows.extend(remarks.iter().map(|line| Row::new(Style::Note, line)));
+    Some(Cell { kind: BoxKind::Collapsed, rows, joined: false, endpoint: None, member: None })
+}
+
+/// The boxes of a network, those that are joined to others last.
+fn cells(picture: &Picture, number: usize) -> Vec<Cell> {
+    let members = picture.networks[number].members.iter().enumerate();
+    let drawn = members.filter(|(member, _)| picture.is_drawn((number, *member)));
+    let mut cells: Vec<Cell> = drawn.map(|(member, it)| cell(picture, it, member)).collect();
+    let single = cells.iter().take_while(|cell| !cell.joined).count();
+    cells.splice(single..single, collapsed(picture, number));
+    cells
+}
+
+fn cell(picture: &Picture, member: &Member, number: usize) -> Cell {
     let sandbox: &Sandbox = &picture.sandboxes[member.sandbox];
     let mut rows = vec![Row::new(Style::Name, &sandbox.name)];
     rows.extend(member.addresses.iter().map(|address| Row::new(Style::Address, address)));
-    let joined = sandbox.places.len() > 1;
-    let endpoint = endpoint(sandbox, member);
+    let joined = sandbox.places.iter().filter(|it| picture.is_drawn(**it)).count() > 1;
+    let endpoint = Some(endpoint(sandbox, member));
+    let place = Some(number);
     if !member.home {
         if let Some((network, _)) = sandbox.places.first() {
             rows.push(Row::new(Style::Note, format!("also on {}", picture.networks[*network].name)));
         }
-        return Cell { kind: BoxKind::Again, rows, joined, endpoint };
+        return Cell { kind: BoxKind::Again, rows, joined, endpoint, member: place };
     }
     let ports = sandbox.ports.iter().map(|port| port.text()).collect();
     rows.extend(several(Style::Port, ports, PORTS, "more ports"));
     rows.extend(several(Style::Note, sandbox.notes.clone(), NOTES, "more"));
     let kind = if sandbox.running { BoxKind::Sandbox } else { BoxKind::Stopped };
-    Cell { kind, rows, joined, endpoint }
+    Cell { kind, rows, joined, endpoint, member: place }
 }
 
 impl<'a> Card<'a> {
     pub(super) fn new(picture: &'a Picture, number: usize) -> Self {
         let network = &picture.networks[number];
-        let cells: Vec<Cell> = network.members.iter().map(|member| cell(picture, member)).collect();
+        let cells = cells(picture, number);
         let rows = cells.iter().flat_map(|cell| &cell.rows);
         let cell_width =
             rows.map(|row| width(row.style, &row.text) + 20).max().unwrap_or(0).clamp(112, WIDEST);
         let stops = picture.walk.iter().flat_map(|walk| &walk.legs).flat_map(|leg| &leg.stops);
         let badges = stops.filter(|stop| stop.spot == Spot::Network(number)).count() as i32 * BADGE_STEP;
         let title = width(Style::Heading, &network.name) + 10 + width(Style::Note, &network.driver);
-        let subnets = widest(Style::Address, network.subnets.iter().map(String::as_str));
+        let subnets = network.lines().map(|line| width(Style::Address, &line)).max().unwrap_or_default();
         let bar = network
             .bridge
             .as_ref()
@@ -145,7 +167,7 @@ impl<'a> Card<'a> {
         if self.network.bridge.is_some() { LEFT } else { SIDE }
     }
 
-    /// How many sandboxes are on it, and so the most columns that make sense.
+    /// How many boxes are in it, and so the most columns that make sense.
     pub(super) fn most_columns(&self) -> usize {
         self.cells.len().max(1)
     }
@@ -191,7 +213,7 @@ impl<'a> Card<'a> {
 
     /// The height of what is above the first row.
     fn head(&self, width: i32) -> i32 {
-        let subnets = self.network.subnets.len() as i32 * Style::Address.line();
+        let subnets = self.network.lines().count() as i32 * Style::Address.line();
         let marks = self.marks(self.space(width)).len() as i32 * (MARK + MARK_GAP);
         let bar = if self.network.bridge.is_some() { BAR + 6 } else { 0 };
         10 + Style::Heading.line() + 2 + subnets + marks + bar
@@ -242,9 +264,9 @@ impl<'a> Card<'a> {
             drawing.text(Style::Note, Point { x: x + named + 10, y: baseline }, &network.driver, driver);
         }
         y += Style::Heading.line() + 2;
-        for subnet in &network.subnets {
+        for line in network.lines() {
             let style = if network.driver.is_empty() { Style::Note } else { Style::Address };
-            drawing.text(style, Point { x, y: y + style.ascent() }, subnet, space);
+            drawing.text(style, Point { x, y: y + style.ascent() }, &line, space);
             y += Style::Address.line();
         }
         for line in self.marks(space) {
@@ -314,21 +336,24 @@ impl<'a> Card<'a> {
                 let points = vec![Point { x: spine, y: bar.bottom() }, Point { x: spine, y: rail }, end];
                 drawing.wire(rail_kind, points);
             }
-            for (column, member) in row.clone().enumerate() {
-                let cell = &self.cells[member];
+            for (column, place) in row.clone().enumerate() {
+                let cell = &self.cells[place];
                 let middle = centre(column);
                 let area = Area { x: middle - wide / 2, y: below, width: wide, height };
                 let (from, to) = (Point { x: middle, y: rail }, Point { x: middle, y: below });
+                if bar.is_some() {
+                    drawing.wire(rail_kind, vec![from, to]);
+                }
+                draw_cell(drawing, cell, area);
+                let Some(member) = cell.member else { continue };
                 let spot = Spot::Member(self.number, member);
                 if let Some(bar) = bar {
-                    drawing.wire(rail_kind, vec![from, to]);
                     let way = match number {
                         0 => vec![to, Point { x: middle, y: bar.bottom() }],
                         _ => vec![to, from, Point { x: spine, y: rail }, Point { x: spine, y: bar.bottom() }],
                     };
                     trail.edge(spot, Spot::Network(self.number), way);
                 }
-                draw_cell(drawing, cell, area);
                 let first = Point { x: area.x + 10, y: area.y };
                 trail.anchor(spot, Anchor { first, across: BADGE_STEP, down: 0 });
                 if number == last && cell.joined {
@@ -346,7 +371,10 @@ fn bar_text(name: &str, gateways: &[String]) -> String {
 }
 
 fn draw_cell(drawing: &mut Drawing, cell: &Cell, area: Area) {
-    drawing.boxed_endpoint(cell.kind, area, 6, cell.endpoint.clone());
+    match &cell.endpoint {
+        Some(endpoint) => drawing.boxed_endpoint(cell.kind, area, 6, endpoint.clone()),
+        None => drawing.boxed(cell.kind, area, 6, ""),
+    }
     let mut y = area.y + 10;
     for row in &cell.rows {
         let at = Point { x: area.x + 10, y: y + row.style.ascent() };

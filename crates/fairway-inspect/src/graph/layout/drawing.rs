@@ -78,6 +78,8 @@ pub enum BoxKind {
     Stopped,
     /// Another endpoint of a sandbox.
     Again,
+    /// Several sandboxes of a network.
+    Collapsed,
     /// An option of a network.
     Mark(Meaning),
 }

@@ -67,7 +67,11 @@ fn items(picture: &Picture, drawing: &Drawing) -> Vec<(Sample, String)> {
     let wires = wires.into_iter().filter(|(kind, _)| drawn(*kind) || walked(*kind));
     items.extend(wires.map(|(kind, words)| (Sample::Wire(kind), words.to_owned())));
     items.extend(badges(picture));
-    let boxes = [(BoxKind::Again, "a further place of a sandbox"), (BoxKind::Stopped, "does not run")];
+    let boxes = [
+        (BoxKind::Again, "a further place of a sandbox"),
+        (BoxKind::Stopped, "does not run"),
+        (BoxKind::Collapsed, "several sandboxes; --expand draws each"),
+    ];
     let boxes = boxes.into_iter().filter(|(kind, _)| boxed(*kind));
     items.extend(boxes.map(|(kind, words)| (Sample::Box(kind), words.to_owned())));
     if picture.sandboxes.iter().any(|sandbox| !sandbox.ports.is_empty()) {

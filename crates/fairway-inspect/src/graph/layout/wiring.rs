@@ -37,8 +37,12 @@ impl Wiring {
         let mut parents: Vec<usize> = picture.networks.iter().filter_map(|network| network.uplink).collect();
         parents.sort_unstable();
         parents.dedup();
-        let several = picture.sandboxes.iter().filter(|sandbox| sandbox.places.len() > 1);
-        let mut nets: Vec<Net> = several.map(|sandbox| Net { places: sandbox.places.clone() }).collect();
+        let drawn = picture
+            .sandboxes
+            .iter()
+            .map(|sandbox| sandbox.places.iter().copied().filter(|it| picture.is_drawn(*it)).collect());
+        let nets = drawn.map(|places| Net { places });
+        let mut nets: Vec<Net> = nets.filter(|net| net.places.len() > 1).collect();
         if nets.len() > MOST_NETS {
             nets.clear();
         }

@@ -242,6 +242,8 @@ fn network(
         together: true,
         bridge: found.bridge.or(found.upon),
         members: found.members,
+        traffic: None,
+        collapsed: Vec::new(),
     }
 }
 

@@ -186,6 +186,8 @@ pub(super) fn network(world: &World, network: &model::Network, uplinks: &[Uplink
         uplink,
         together: !network.driver.has_bridge() || world.icc(network),
         members: Vec::new(),
+        traffic: None,
+        collapsed: Vec::new(),
     }
 }
 
@@ -201,6 +203,8 @@ fn group(name: &str, sentence: &str, way: Option<Way>) -> Network {
         uplink: None,
         together: way.is_some(),
         members: Vec::new(),
+        traffic: None,
+        collapsed: Vec::new(),
     }
 }
 

@@ -47,6 +47,7 @@ rect{stroke-width:1}\
 .sandbox{fill:var(--box);stroke:var(--line)}\
 .stopped{fill:none;stroke:var(--edge)}\
 .again{fill:var(--card);stroke:var(--line);stroke-dasharray:4 3}\
+.collapsed{fill:var(--box);stroke:var(--line);stroke-width:3}\
 .mark{fill:var(--box);stroke:none}\
 .mark.apart{fill:var(--apartbox)}\
 .mark.open{fill:var(--openbox)}\

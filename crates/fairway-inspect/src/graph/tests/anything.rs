@@ -3,7 +3,7 @@
 use fairway_model::SandboxId;
 use proptest::prelude::*;
 
-use crate::graph::{Mark, Meaning, Member, Network, Picture, Port, Sandbox, Uplink, Way};
+use crate::graph::{Mark, Meaning, Member, Network, Picture, Port, Sandbox, Traffic, Uplink, Way};
 
 /// Names that formats stumble over.
 pub const ODD_NAMES: [&str; 6] = [
@@ -99,6 +99,8 @@ fn network(uplinks: usize) -> impl Strategy<Value = Network> {
             uplink: uplink.filter(|it| *it < uplinks),
             together,
             members: Vec::new(),
+            traffic: Some(Traffic { bytes_in: u64::MAX, bytes_out: 7 }).filter(|_| together),
+            collapsed: Vec::new(),
         },
     )
 }

@@ -25,7 +25,7 @@ fn boxes(drawing: &Drawing, wanted: impl Fn(BoxKind) -> bool) -> Vec<(Area, &Sha
 }
 
 fn is_sandbox(kind: BoxKind) -> bool {
-    matches!(kind, BoxKind::Sandbox | BoxKind::Stopped | BoxKind::Again)
+    matches!(kind, BoxKind::Sandbox | BoxKind::Stopped | BoxKind::Again | BoxKind::Collapsed)
 }
 
 pub fn assert_legible(drawing: &Drawing) {

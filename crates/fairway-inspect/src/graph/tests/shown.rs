@@ -16,6 +16,7 @@ pub fn assert_all_is_shown(picture: &Picture, drawing: &Drawing) {
     let exactly = |wanted: &str| assert!(texts.contains(&wanted), "{wanted:?} is not shown");
     for network in &picture.networks {
         exactly(&network.name);
+        network.lines().for_each(|line| exactly(&line));
         network.marks.iter().for_each(|mark| exactly(&mark.word));
         network.members.iter().flat_map(|member| &member.addresses).for_each(|address| exactly(address));
     }

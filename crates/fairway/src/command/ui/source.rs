@@ -122,7 +122,7 @@ impl Source for HostSource {
         if self.shows_all_engines() {
             return self.host()?.graph(&[], None).map_err(host_failure);
         }
-        match self.ask(|client| client.picture(None)) {
+        match self.ask(|client| client.picture(None).map(Picture::without_traffic)) {
             Err(ClientError::NotRunning { .. }) if self.reads_host => {
                 self.host()?.graph(&[], None).map_err(host_failure)
             }
@@ -135,7 +135,10 @@ impl Source for HostSource {
         match self.ask(|client| client.explain(from, to, false)) {
             Ok(explained) => Ok(match self.shows_all_engines() {
                 true => answer(explained, self.host()?.graph(&[], path).map_err(host_failure)?),
-                false => answer(explained, self.ask(|client| client.picture(path)).map_err(failure)?),
+                false => answer(
+                    explained,
+                    self.ask(|client| client.picture(path).map(Picture::without_traffic)).map_err(failure)?,
+                ),
             }),
             Err(error) if self.reads_host && can_answer(&error) => {
                 let host = self.host()?;
