@@ -20,6 +20,7 @@ mod exec;
 mod explain;
 mod graph;
 mod groups;
+mod image;
 mod inspect;
 mod install;
 mod known;

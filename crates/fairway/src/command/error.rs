@@ -11,7 +11,7 @@ use fairway_model::parse::ParseError;
 use thiserror::Error;
 
 use super::declaration::DeclareError;
-use super::graph::ImageError;
+use super::image::ImageError;
 use super::known::Kind;
 use super::template::{TemplateError, Unshowable};
 use crate::daemon::DaemonError;

@@ -1,7 +1,5 @@
 //! `fairway graph`: the host's networks as a picture.
 
-mod image;
-
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
@@ -10,9 +8,9 @@ use fairway_api::{Client, ClientError};
 use fairway_inspect::graph::{Collapse, Format, draw};
 
 use super::error::CommandError;
+use super::image::{self, ImageError};
 use super::on_host;
 use super::print::print_bytes;
-pub(super) use image::ImageError;
 
 /// How a picture is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -19,7 +19,7 @@ const MOST_PIXELS: u64 = 40_000_000;
 
 /// Why a picture cannot be drawn as PNG or PDF.
 #[derive(Debug, Error)]
-pub(in crate::command) enum ImageError {
+pub(super) enum ImageError {
     /// A server has often no fonts.
     #[error("the host has no font: install one, such as the package fonts-dejavu-core, or use .svg")]
     NoFont,
