@@ -57,6 +57,15 @@ pub fn enter(places: Vec<PathBuf>, process: u32) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Moves a process into those of the groups at these places that there are.
+pub fn join(places: &[PathBuf], process: u32) {
+    for place in places.iter().filter(|place| place.is_dir()) {
+        if let Err(error) = fs::write(place.join(PROCESSES), process.to_string()) {
+            tracing::debug!(place = %place.display(), %error, "failed to move process {process} into a group: {error}");
+        }
+    }
+}
+
 fn make_and_enter(place: &Path, process: u32) -> io::Result<()> {
     let attempt = || {
         fs::create_dir_all(place)?;

@@ -14,6 +14,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use serde::{Deserialize, Serialize};
 
+use super::cgroup;
 use super::channel::Channel;
 use super::init::{Report, confine, run_stage, stray, take_input, tell};
 use super::launch::{Launched, Output};
@@ -30,6 +31,8 @@ pub struct Entry {
     pub capabilities: CapabilitySet,
     /// As which user; none means as the caller.
     pub identity: Option<Identity>,
+    /// The control groups of the sandbox, whose limits hold for it too: see `cgroup::places`.
+    pub cgroups: Vec<PathBuf>,
     /// Its environment, complete.
     pub environment: Vec<(String, String)>,
     /// Its working directory in the sandbox.
@@ -74,8 +77,10 @@ pub fn enter(target: ProcessIdentity, entry: &Entry) -> Result<Running, LaunchEr
     }
     let request = Request { namespaces: namespaces.bits(), pids, entry: entry.clone() };
     let input = io::stdin();
-    Launched::begin(STAGE, &request, input.as_fd(), &[process.as_fd()], Output::Inherited, || Ok(()))?
-        .release(&Files::default())
+    let launched =
+        Launched::begin(STAGE, &request, input.as_fd(), &[process.as_fd()], Output::Inherited, || Ok(()))?;
+    cgroup::join(&entry.cgroups, launched.identity().pid);
+    launched.release(&Files::default())
 }
 
 /// Whether a process is in another namespace of that kind than this program.

@@ -35,6 +35,7 @@ fn entry(script: &str) -> Entry {
     Entry {
         capabilities: CapabilitySet::docker_default(),
         identity: None,
+        cgroups: Vec::new(),
         environment: environment("web", "/root", None, &["MODE=inner".to_owned()]),
         directory: "/etc".into(),
         command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),

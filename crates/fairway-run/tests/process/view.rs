@@ -177,6 +177,7 @@ fn files_stay_whatever_the_host_does_to_its_own() {
         let entry = Entry {
             capabilities: CapabilitySet::docker_default(),
             identity: None,
+            cgroups: Vec::new(),
             environment: environment("web", "/root", None, &[]),
             directory: "/".into(),
             command,

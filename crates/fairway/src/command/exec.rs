@@ -64,6 +64,7 @@ impl ExecOptions {
             },
             environment: surroundings(&known.config.hostname, terminal, user.as_ref(), &variables),
             identity: user.map(|user| user.identity),
+            cgroups: fairway_run::cgroup::places(&known.id),
             directory: directory.into(),
             command: self.command,
         };
