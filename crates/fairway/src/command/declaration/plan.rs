@@ -132,7 +132,8 @@ impl Planner<'_> {
         if let Some(reason) = difference::sandbox(declared, there) {
             self.step(Action::Detach { name: declared.name.clone() }, format!("{reason} (detached)"));
             // A namespace that was there before stays its owner's.
-            let again = Sandbox { created: there.kind == "created", ..declared.clone() };
+            let keeps = there.network_settings.sandbox_key == declared.path && there.kind != "created";
+            let again = Sandbox { created: declared.created && !keeps, ..declared.clone() };
             let action = Action::AttachAgain(Box::new(again));
             return self.step(action, format!("{reason} (attached again)"));
         }

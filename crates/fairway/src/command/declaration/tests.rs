@@ -80,14 +80,14 @@ sandboxes:
     networks: [front]
   db: {netns: db, networks: [front, extra], ports: [5432]}
 ";
-    let kept = "(left network back: an earlier apply created it, and the file no longer has it: remove it with --prune)";
+    let kept = "(left network back: an earlier apply created it, and the file does not declare it: remove it with --prune)";
     let lines = apply(&mut present.clone(), changed, false);
     assert!(lines.ends_with(kept), "{lines}");
     assert_eq!(lines.matches("remove").count(), 1, "{lines}");
     insta::assert_snapshot!(apply(&mut present, changed, true), @"
     change sandbox web: hostname: none -> web.example (detached)
     change sandbox db: disconnect from network back, which is not declared
-    remove network back: an earlier apply created it, and the file no longer has it
+    remove network back: an earlier apply created it, and the file does not declare it
     change network front: com.docker.network.driver.mtu: 9000 -> none; fairway.isolate: none -> true
     create network extra: it does not exist
     change sandbox web: hostname: none -> web.example (attached again)
