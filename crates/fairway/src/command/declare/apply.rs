@@ -67,7 +67,7 @@ fn attach_again(client: &mut Client, left: impl Iterator<Item = Step>) {
     }
 }
 
-/// Where a file is, which tells those apart that have no name; empty for the standard input.
+/// Where a file is, which identifies files without a name; empty for the standard input.
 fn place(file: &str) -> String {
     let path = std::fs::canonicalize(file).ok().filter(|_| file != "-");
     path.map(|path| path.display().to_string()).unwrap_or_default()
