@@ -192,10 +192,10 @@ fn limits() {
     assert!(["50000", "50000 100000"].contains(&limit("cpu.max cpu.cfs_quota_us").as_str()));
     assert_eq!(limit("pids.max").lines().next_back().unwrap(), "50");
     // What is executed in it counts too.
-    let of_command = sh(&format!("cat /proc/$(docker inspect -f '{{{{.State.Pid}}}}' small)/cgroup"));
+    let of_command = sh("cat /proc/$(docker inspect -f '{{.State.Pid}}' small)/cgroup");
     assert!(of_command.contains(&format!("fairway/{id}")), "{of_command}");
     assert_eq!(
-        sh(&format!("docker exec -d small sleep 77; sleep 1; cat /proc/$(pgrep -f '^sleep 7[7]')/cgroup")),
+        sh("docker exec -d small sleep 77; sleep 1; cat /proc/$(pgrep -f '^sleep 7[7]')/cgroup"),
         of_command
     );
     docker("update --memory 128m --pids-limit 60 --restart always small");
