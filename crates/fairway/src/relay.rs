@@ -101,9 +101,10 @@ pub fn forget() {
 /// Runs the relay on the socket that is the standard input. The arguments are the format of its log, and its user if it can
 /// change that. Returns the exit code.
 pub fn main(log_format: Option<&str>, user: Option<&str>) -> ExitCode {
-    let log_format = log_format.and_then(|text| LogFormat::from_str(text, false).ok()).unwrap_or_default();
-    logging::start(Level::Info, log_format);
-    match serve(user) {
+    let format = LogFormat::from_str(log_format.unwrap_or_default(), false);
+    logging::start(Level::Info, format.clone().unwrap_or_default());
+    // Else arguments in another order would leave the relay the user of the daemon.
+    match format.map_err(Into::into).and_then(|_| serve(user)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the relay has ended: {error}");

@@ -352,7 +352,7 @@ fn options(lab: &Lab, world: &case::World) -> Options {
         iptables: None,
         start_relay: Box::new(move |control| {
             let mut program = Program::new(env!("CARGO_BIN_EXE_fairway"));
-            program.arg("relay").args(user.map(|user| user.to_string()));
+            program.args(["relay", "text"]).args(user.map(|user| user.to_string()));
             let mut relay = program.stdin(Stdio::from(control)).stdout(Stdio::null()).spawn()?;
             std::thread::spawn(move || relay.wait());
             Ok(())
