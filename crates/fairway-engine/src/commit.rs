@@ -57,6 +57,13 @@ pub(crate) fn now() -> i64 {
 
 /// Logs which process requested a change. Networks change rarely, sandboxes may change hundreds of times a second.
 fn log_request(requester: Requester, command: &Command, events: &[Event]) {
+    let of_network = matches!(
+        command,
+        Command::CreateNetwork(_) | Command::RemoveNetwork { .. } | Command::UpdateNetwork { .. }
+    );
+    if !of_network && !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
     let Requester { uid, pid } = requester;
     let text = |event: &Event| {
         let name = event.attributes.get("name").unwrap_or(&event.id);
@@ -69,11 +76,10 @@ fn log_request(requester: Requester, command: &Command, events: &[Event]) {
         ([], _) => return,
         _ => events.iter().map(text).collect::<Vec<_>>().join(", "),
     };
-    match command {
-        Command::CreateNetwork(_) | Command::RemoveNetwork { .. } | Command::UpdateNetwork { .. } => {
-            tracing::info!(uid, pid, "changed {changes}; requested by process {pid} of user {uid}");
-        }
-        _ => tracing::debug!(uid, pid, "changed {changes}; requested by process {pid} of user {uid}"),
+    if of_network {
+        tracing::info!(uid, pid, "changed {changes}; requested by process {pid} of user {uid}");
+    } else {
+        tracing::debug!(uid, pid, "changed {changes}; requested by process {pid} of user {uid}");
     }
 }
 

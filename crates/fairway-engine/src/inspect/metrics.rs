@@ -3,15 +3,10 @@
 use std::sync::PoisonError;
 
 use fairway_inspect::metrics::{Measurements, StoreMeasurements};
-use fairway_kernel::sysctl;
+use fairway_kernel::limits;
 use fairway_store::Statistics;
 
 use super::Inspector;
-
-/// How many connections the kernel tracks.
-const CONNTRACK_COUNT: &str = "net/netfilter/nf_conntrack_count";
-/// How many it may track.
-const CONNTRACK_MAX: &str = "net/netfilter/nf_conntrack_max";
 
 impl Inspector {
     /// What was measured since the start. What cannot be read is left out.
@@ -38,14 +33,9 @@ impl Inspector {
             },
             relay_up: counted.is_ok(),
             relay: counted.unwrap_or_default(),
-            conntrack: number(CONNTRACK_COUNT).zip(number(CONNTRACK_MAX)),
+            conntrack: limits::connections(),
             traffic,
             ..Measurements::default()
         }
     }
-}
-
-/// Reads a sysctl that is a number; none if the kernel does not have it.
-fn number(path: &str) -> Option<u64> {
-    sysctl::read(path).ok()?.trim().parse().ok()
 }
