@@ -113,16 +113,15 @@ pub enum LimitError {
 pub fn limit(places: &[PathBuf], limits: &ResourceLimits) -> Result<(), LimitError> {
     if let Some(bytes) = limits.memory {
         let files = [("memory.max", bytes.to_string()), ("memory.limit_in_bytes", bytes.to_string())];
-        write_first(places, "memory", "memory", files)?;
+        write_first(places, "memory", "memory", &files)?;
     }
     if let Some(nano) = limits.nano_cpus {
         let quota = (nano.saturating_mul(CPU_PERIOD) / 1_000_000_000).max(LEAST_CPU_QUOTA);
         let files = [("cpu.max", format!("{quota} {CPU_PERIOD}")), ("cpu.cfs_quota_us", quota.to_string())];
-        write_first(places, "processors", "cpu", files)?;
+        write_first(places, "processors", "cpu", &files)?;
     }
     if let Some(number) = limits.pids {
-        let files = [("pids.max", number.to_string()), ("pids.max", number.to_string())];
-        write_first(places, "processes", "pids", files)?;
+        write_first(places, "processes", "pids", &[("pids.max", number.to_string())])?;
     }
     Ok(())
 }
@@ -132,14 +131,14 @@ fn write_first(
     places: &[PathBuf],
     what: &'static str,
     controller: &'static str,
-    files: [(&str, String); 2],
+    files: &[(&str, String)],
 ) -> Result<(), LimitError> {
     for place in places {
         // Of version 2, it is there only where the parents hand the controller on.
         for parent in place.ancestors().skip(1).take(2).collect::<Vec<_>>().into_iter().rev() {
             let _ = fs::write(parent.join(CONTROLLERS), format!("+{controller}"));
         }
-        for (file, text) in &files {
+        for (file, text) in files {
             let path = place.join(file);
             if path.exists() {
                 return fs::write(&path, text).map_err(|source| LimitError::Refused {

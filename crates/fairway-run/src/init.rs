@@ -132,7 +132,10 @@ fn namespaces(launch: &Launch) -> Result<(), Failure> {
 }
 
 /// Makes the input the terminal of a session of this process, so that its keys are signals (setsid(2), ioctl_tty(2)).
-fn take_terminal() -> io::Result<()> {
+///
+/// # Errors
+/// The input is no terminal, or this process leads a process group.
+pub fn take_terminal() -> io::Result<()> {
     rustix::process::setsid()?;
     Ok(rustix::process::ioctl_tiocsctty(io::stdin())?)
 }

@@ -53,6 +53,7 @@ pub use capability::{CapabilitySet, UnknownCapability};
 pub use enter::{Entry, enter};
 pub use environment::{environment, home};
 pub use failure::{Failure, LaunchError};
+pub use init::take_terminal;
 pub use launch::{Launched, launch};
 pub use log::{LogError, LogOptions, print_log};
 pub use running::Running;

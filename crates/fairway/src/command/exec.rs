@@ -7,7 +7,9 @@ use fairway_kernel::process;
 use super::error::CommandError;
 use super::process_options::ProcessOptions;
 use super::session::{Session, capabilities, files, surroundings};
-use fairway_run::{CapabilitySet, Entry, Launch, LaunchError, NetworkNamespace, enter, find_user};
+use fairway_run::{
+    CapabilitySet, Entry, Launch, LaunchError, NetworkNamespace, enter, find_user, take_terminal,
+};
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
@@ -98,10 +100,4 @@ impl ExecOptions {
         let running = fairway_run::launch(&launch)?.release(&files(known))?;
         running.wait_forwarding_signals().map_err(CommandError::Wait)
     }
-}
-
-/// Makes the input the terminal of a session of this process, so that its keys are signals (setsid(2), ioctl_tty(2)).
-fn take_terminal() -> io::Result<()> {
-    rustix::process::setsid()?;
-    Ok(rustix::process::ioctl_tiocsctty(io::stdin())?)
 }
