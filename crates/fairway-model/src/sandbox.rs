@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{ProcessOptions, Protocol, Publication, PublishRequest, SandboxId};
+use super::{ProcessOptions, Protocol, Publication, PublishRequest, RestartPolicy, SandboxId};
 
 /// A process, identified by process id and start time, since the kernel reuses process ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -225,6 +225,23 @@ impl Sandbox {
         match &self.state {
             SandboxState::Running { process, .. } => *process,
             _ => None,
+        }
+    }
+
+    /// Whether the restart policy starts the sandbox again, whose command has ended.
+    pub fn is_restarting(&self) -> bool {
+        self.ended_with(|restart, code| restart.restarts_after(code, self.restarts, self.stopped_by_user))
+    }
+
+    /// Whether the restart policy starts the sandbox, whose command has ended, with the daemon.
+    pub fn starts_with_daemon(&self) -> bool {
+        self.ended_with(|restart, code| restart.starts_with_daemon(code, self.restarts, self.stopped_by_user))
+    }
+
+    fn ended_with(&self, is_started: impl FnOnce(RestartPolicy, i32) -> bool) -> bool {
+        match self.state {
+            SandboxState::Exited { code, .. } => is_started(self.options.process.restart, code),
+            _ => false,
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn summarize(world: &World, sandbox: &Sandbox, now: i64) -> Container
             SandboxState::Created => "Created".to_owned(),
             SandboxState::Running { since, .. } => format!("Up {}", human(now - since)),
             SandboxState::Exited { code, at } => {
-                let word = if restarting(sandbox) { "Restarting" } else { "Exited" };
+                let word = if sandbox.is_restarting() { "Restarting" } else { "Exited" };
                 format!("{word} ({code}) {} ago", human(now - at))
             }
         },
@@ -145,19 +145,8 @@ pub(super) fn status(sandbox: &Sandbox) -> &'static str {
     match sandbox.state {
         SandboxState::Created => "created",
         SandboxState::Running { .. } => "running",
-        SandboxState::Exited { .. } if restarting(sandbox) => "restarting",
+        SandboxState::Exited { .. } if sandbox.is_restarting() => "restarting",
         SandboxState::Exited { .. } => "exited",
-    }
-}
-
-/// Whether the daemon is about to start a sandbox again.
-fn restarting(sandbox: &Sandbox) -> bool {
-    match sandbox.state {
-        SandboxState::Exited { code, .. } => {
-            let restart = sandbox.options.process.restart;
-            restart.restarts_after(code, sandbox.restarts, sandbox.stopped_by_user)
-        }
-        _ => false,
     }
 }
 
@@ -170,7 +159,7 @@ fn state(sandbox: &Sandbox) -> ContainerState {
     ContainerState {
         status: status(sandbox).to_owned(),
         running: sandbox.running(),
-        restarting: restarting(sandbox),
+        restarting: sandbox.is_restarting(),
         pid: sandbox.process().map_or(0, |process| process.pid),
         exit_code: code,
         started_at: rfc3339(started),

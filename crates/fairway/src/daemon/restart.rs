@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fairway_api::EngineApi;
 use fairway_core::world::{Command, Subject};
-use fairway_model::{Sandbox, SandboxId, SandboxState};
+use fairway_model::{Sandbox, SandboxId};
 use tokio::process::Command as Process;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -58,9 +58,10 @@ impl Restarter {
         while !self.engine.is_started() {
             tokio::time::sleep(GLANCE).await;
         }
-        let with_daemon = self.select(|sandbox, code| {
-            let restart = sandbox.options.process.restart;
-            restart.starts_with_daemon(code, sandbox.restarts, sandbox.stopped_by_user)
+        let mut with_daemon = Vec::new();
+        self.engine.read(&mut |world| {
+            let started = world.sandboxes().filter(|sandbox| sandbox.starts_with_daemon());
+            with_daemon = started.map(|sandbox| sandbox.id).collect();
         });
         for id in with_daemon {
             self.schedule(id, Duration::ZERO, true);
@@ -141,14 +142,7 @@ impl Restarter {
     }
 
     fn is_to_run(&self, id: SandboxId) -> bool {
-        self.look(id, |sandbox| match sandbox.state {
-            SandboxState::Exited { code, .. } => {
-                let restart = sandbox.options.process.restart;
-                restart.restarts_after(code, sandbox.restarts, sandbox.stopped_by_user)
-            }
-            _ => false,
-        })
-        .unwrap_or_default()
+        self.look(id, Sandbox::is_restarting).unwrap_or_default()
     }
 
     fn exists(&self, id: SandboxId) -> bool {
@@ -158,19 +152,6 @@ impl Restarter {
     fn look<T>(&self, id: SandboxId, find: impl Fn(&Sandbox) -> T) -> Option<T> {
         let mut found = None;
         self.engine.read(&mut |world| found = world.sandbox(id).map(&find));
-        found
-    }
-
-    /// The sandboxes whose command ended, and that pass.
-    fn select(&self, passes: impl Fn(&Sandbox, i32) -> bool) -> Vec<SandboxId> {
-        let mut found = Vec::new();
-        self.engine.read(&mut |world| {
-            let ended = world.sandboxes().filter(|sandbox| match sandbox.state {
-                SandboxState::Exited { code, .. } => passes(sandbox, code),
-                _ => false,
-            });
-            found = ended.map(|sandbox| sandbox.id).collect();
-        });
         found
     }
 
