@@ -29,25 +29,27 @@ pub fn image_id(reference: &str) -> String {
     if digits.is_empty() { digits } else { format!("sha256:{digits:0<64}") }
 }
 
-/// Which of these images a name or id means. An empty one means the host's, as that of `fairway run`.
+/// Which image a name or id means. An empty one means the host's, as that of `fairway run`; for others, `images` is asked
+/// which there are.
 ///
 /// # Errors
 /// None of them, in Docker's words.
-pub fn find_image(images: &[String], reference: &str) -> Result<String, Failure> {
+pub fn find_image(images: impl FnOnce() -> Vec<String>, reference: &str) -> Result<String, Failure> {
     let name = image_name(reference);
     let digits = reference.strip_prefix("sha256:").unwrap_or(reference);
     let is_meant = |image: &String| {
         image == name
             || (digits.len() >= 12 && image_id(image).trim_start_matches("sha256:").starts_with(digits))
     };
-    match name {
-        "" | HOST_IMAGE => Ok(HOST_IMAGE.to_owned()),
-        _ => images.iter().find(|image| is_meant(image)).cloned().ok_or_else(|| {
+    if ["", HOST_IMAGE].contains(&name) {
+        return Ok(HOST_IMAGE.to_owned());
+    }
+    let images = images();
+    images.iter().find(|image| is_meant(image)).cloned().ok_or_else(|| {
             let known = images.join(", ");
             let message = format!("No such image: {reference}: there are {known}: put its files into a directory of this name below DATA_ROOT/images");
             Failure::new(RefusalKind::NotFound, message)
-        }),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -57,7 +59,8 @@ mod tests {
     #[test]
     fn an_image_has_a_name_and_an_id() {
         let images = ["host", "debian:12"].map(str::to_owned);
-        let found = |reference: &str| find_image(&images, reference).map_err(|failure| failure.message);
+        let found =
+            |reference: &str| find_image(|| images.to_vec(), reference).map_err(|failure| failure.message);
         let id = image_id("host");
         assert_eq!(id.len(), "sha256:".len() + 64);
         for name in ["host", "host:latest", "docker.io/library/host", &id, &id[7..19], ""] {

@@ -82,10 +82,10 @@ impl Absent {
                 Reply::json(&engine.images().iter().map(|name| image(name, now)).collect::<Vec<_>>())
             }
             Self::Image(name) => Reply::json(&image_details(
-                &find_image(&engine.images(), name)?,
+                &find_image(|| engine.images(), name)?,
                 &engine.about().architecture,
             )),
-            Self::History(name) => find_image(&engine.images(), name).and_then(|_| Reply::json(&json!([]))),
+            Self::History(name) => find_image(|| engine.images(), name).and_then(|_| Reply::json(&json!([]))),
             Self::ImageWork(what) => unsupported(format!(
                 "cannot {what}: an image of Fairway is {HOST_IMAGE}, the host's root file system, or a directory below DATA_ROOT/images"
             )),

@@ -43,7 +43,7 @@ pub(super) fn create(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
         return Err(Failure::invalid("config cannot be empty in order to create a container"));
     }
     let request: ContainerCreate = call.json()?;
-    find_image(&engine.images(), &request.image)?;
+    find_image(|| engine.images(), &request.image)?;
     let create = decode::container(call.parameter("name"), SandboxKind::Run, request)?;
     let applied = engine.execute(Command::CreateSandbox(Box::new(create))).map_err(not_an_image)?;
     let id = applied.sandbox.map(|id| id.to_string()).unwrap_or_default();

@@ -74,7 +74,7 @@ impl Server {
 
     /// Refuses to run the command of an image that is gone.
     fn check_image(&self, sandbox: &Sandbox) -> Result<(), Failure> {
-        find_image(&self.engine.images(), &sandbox.options.image).map(drop)
+        find_image(|| self.engine.images(), &sandbox.options.image).map(drop)
     }
 
     /// Stops a container, if it runs, and starts it.

@@ -76,13 +76,13 @@ impl Server {
 
 /// A container that a user stops.
 fn asked_to_stop(engine: &dyn EngineApi, id: &str) -> Result<Sandbox, Failure> {
-    request_stop(engine, id)?;
-    find(engine, id)
+    let sandbox = find(engine, id)?;
+    request_stop(engine, &sandbox)?;
+    Ok(sandbox)
 }
 
 /// Has the restart policy of a container not start it again.
-pub(super) fn request_stop(engine: &dyn EngineApi, id: &str) -> Result<(), Failure> {
-    let sandbox = find(engine, id)?;
+fn request_stop(engine: &dyn EngineApi, sandbox: &Sandbox) -> Result<(), Failure> {
     if sandbox.options.process.restart == RestartPolicy::No || sandbox.stopped_by_user {
         return Ok(());
     }
@@ -106,16 +106,17 @@ pub(super) fn kill(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Repl
         "" => "SIGKILL",
         signal => signal,
     };
-    if ends(engine, id, signal)? {
-        request_stop(engine, id)?;
+    let sandbox = find(engine, id)?;
+    if ends(&sandbox, signal) {
+        request_stop(engine, &sandbox)?;
     }
     engine.kill(id, signal)?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
 /// Whether a user who sends a signal wants the container to end: the restart policy does not start it again.
-fn ends(engine: &dyn EngineApi, id: &str, signal: &str) -> Result<bool, Failure> {
+fn ends(sandbox: &Sandbox, signal: &str) -> bool {
     let plain = |signal: &str| signal.trim_start_matches("SIG").to_owned();
-    let own = find(engine, id)?.options.process.stop_signal;
-    Ok(["KILL", "9", "TERM", "15"].contains(&&*plain(signal)) || plain(signal) == plain(&own))
+    let own = &sandbox.options.process.stop_signal;
+    ["KILL", "9", "TERM", "15"].contains(&&*plain(signal)) || plain(signal) == plain(own)
 }

@@ -21,7 +21,7 @@ pub fn names(data_root: &Path) -> Vec<String> {
 
 /// The root directory of an image; none if that is the host's, or the image is gone.
 pub fn root(data_root: &Path, image: &str) -> Option<PathBuf> {
-    let name = find_image(&names(data_root), image).ok().filter(|name| name != HOST_IMAGE)?;
+    let name = find_image(|| names(data_root), image).ok().filter(|name| name != HOST_IMAGE)?;
     Some(data_root.join(IMAGES).join(name))
 }
 
