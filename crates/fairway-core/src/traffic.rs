@@ -134,3 +134,42 @@ pub fn wildcard(at: SocketAddr) -> SocketAddr {
     };
     SocketAddr::new(all, at.port())
 }
+
+/// The units of bytes, each a thousand of the one before.
+const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+
+/// A number of bytes with Docker's units and one decimal, such as `12.3 MB`.
+pub fn bytes_with_unit(count: f64) -> String {
+    let (mut value, mut power) = (count, 0);
+    // From there on the decimal would be rounded to a thousand.
+    while value >= 999.95 && power + 1 < UNITS.len() {
+        value /= 1000.0;
+        power += 1;
+    }
+    let decimals = usize::from(power > 0);
+    format!("{value:.decimals$} {}", UNITS[power])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_the_unit_in_which_they_are_below_a_thousand() {
+        for (count, text) in [
+            (0.0, "0 B"),
+            (999.0, "999 B"),
+            (999.96, "1.0 kB"),
+            (1000.0, "1.0 kB"),
+            (1_234_000.0, "1.2 MB"),
+            (5e15, "5.0 PB"),
+            (999_949.0, "999.9 kB"),
+            (999_950.0, "1.0 MB"),
+            (12_345_678.0, "12.3 MB"),
+            (9.2e18, "9.2 EB"),
+            (9.2e22, "92000.0 EB"),
+        ] {
+            assert_eq!(bytes_with_unit(count), text);
+        }
+    }
+}

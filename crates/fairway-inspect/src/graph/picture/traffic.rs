@@ -1,8 +1,7 @@
 //! The traffic of a network.
 
+use fairway_core::traffic::bytes_with_unit;
 use serde::{Deserialize, Serialize};
-
-const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
 
 /// The bytes that the sandboxes of a network exchanged with other hosts, the own host included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,17 +17,8 @@ impl Traffic {
     /// The traffic in words; none where there was none.
     pub fn text(&self) -> Option<String> {
         let Self { bytes_in, bytes_out } = *self;
+        let size = |bytes: u64| bytes_with_unit(bytes as f64);
         (bytes_in > 0 || bytes_out > 0).then(|| format!("in {} · out {}", size(bytes_in), size(bytes_out)))
-    }
-}
-
-/// A number of bytes with its unit.
-fn size(bytes: u64) -> String {
-    let power = bytes.checked_ilog10().unwrap_or_default() / 3;
-    let unit = UNITS[power as usize];
-    match power {
-        0 => format!("{bytes} {unit}"),
-        _ => format!("{:.1} {unit}", bytes as f64 / 1000_f64.powi(power as i32)),
     }
 }
 

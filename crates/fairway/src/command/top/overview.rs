@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use fairway_api::types::{ContainerSummary, NetworkInspect, NetworkStats, PortStats};
+use fairway_core::traffic::bytes_with_unit;
 use fairway_inspect::doctor::{Finding, Severity};
 
 use crate::command::port::displayed;
@@ -162,23 +163,11 @@ fn traffic_cells(
     let rate = |side: fn(&Bytes) -> u64| {
         // Counters start over when a bridge is made again.
         let grown = side(now?).saturating_sub(side(earlier?));
-        Some(bytes(grown as f64 / seconds?))
+        Some(bytes_with_unit(grown as f64 / seconds?))
     };
-    let total = |side: fn(&Bytes) -> u64| now.map(|now| bytes(side(now) as f64));
+    let total = |side: fn(&Bytes) -> u64| now.map(|now| bytes_with_unit(side(now) as f64));
     let cells = [rate(|it| it.0), rate(|it| it.1), total(|it| it.0), total(|it| it.1)];
     cells.map(|cell| cell.unwrap_or_else(|| "-".to_owned()))
-}
-
-/// A number of bytes in Docker's units, each a thousand of the one before.
-fn bytes(count: f64) -> String {
-    let mut value = count;
-    for unit in ["B", "kB", "MB", "GB", "TB"] {
-        if value < 999.95 {
-            return if unit == "B" { format!("{value:.0} B") } else { format!("{value:.1} {unit}") };
-        }
-        value /= 1000.0;
-    }
-    format!("{value:.1} PB")
 }
 
 fn findings(now: &Sample) -> View {

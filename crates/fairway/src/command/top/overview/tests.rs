@@ -102,12 +102,3 @@ fn counters_that_start_over_have_no_negative_rate() {
     let views = views(&sample(10), Some((&sample(1_000), Duration::from_secs(1))));
     assert_eq!(views[0].rows[0].cells[4..6], ["0 B", "0 B"]);
 }
-
-#[test]
-fn bytes_are_in_dockers_units() {
-    for (count, text) in
-        [(0.0, "0 B"), (999.0, "999 B"), (999.96, "1.0 kB"), (1_234_000.0, "1.2 MB"), (5e15, "5.0 PB")]
-    {
-        assert_eq!(bytes(count), text);
-    }
-}
