@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Args, Subcommand};
 use fairway_api::Client;
-use fairway_api::types::AttachRequest;
+use fairway_api::types::{AttachRequest, Attached, ContainerCreate, ContainerInspect};
 use fairway_kernel::namespace;
 use fairway_model::parse;
 
@@ -51,19 +51,10 @@ impl SandboxCommand {
                 let (name, container) = (options.name, options.sandbox.request()?);
                 // Before anything is made, whether anybody is there to ask.
                 client.ping()?;
-                let made = namespace::create_named(&name)?;
-                let (path, kind) = (made.path.clone(), "created".to_owned());
-                match client.attach(&AttachRequest { name, pid: 0, path, kind, container }) {
-                    Ok(attached) => {
-                        attached.warnings.iter().for_each(|text| warn(text));
-                        print_line(&attached.id)?;
-                        Ok(0)
-                    }
-                    Err(error) => {
-                        namespace::remove_named(&made)?;
-                        Err(error.into())
-                    }
-                }
+                let attached = attach_new(client, name, container)?;
+                attached.warnings.iter().for_each(|text| warn(text));
+                print_line(&attached.id)?;
+                Ok(0)
             }
             Self::Ls(options) => {
                 let found = created(client)?;
@@ -74,15 +65,37 @@ impl SandboxCommand {
                 if known.kind != "created" {
                     return Err(CommandError::NotCreated { name: name.to_owned(), kind: known.kind });
                 }
-                let path = known.network_settings.sandbox_key;
-                // None when it is gone already.
-                let made = namespace::identity(&path).ok();
-                client.detach(name)?;
-                if let Some(made) = made {
-                    namespace::remove_named(&made)?;
-                }
+                detach_and_remove(client, &known)?;
                 print_line(name)
             }),
         }
     }
+}
+
+/// Creates a namespace of this name and attaches it; without the sandbox the namespace does not stay.
+pub(super) fn attach_new(
+    client: &mut Client,
+    name: String,
+    container: ContainerCreate,
+) -> Result<Attached, CommandError> {
+    let made = namespace::create_named(&name)?;
+    let (path, kind) = (made.path.clone(), "created".to_owned());
+    match client.attach(&AttachRequest { name, pid: 0, path, kind, container }) {
+        Ok(attached) => Ok(attached),
+        Err(error) => {
+            namespace::remove_named(&made)?;
+            Err(error.into())
+        }
+    }
+}
+
+/// Detaches a sandbox, and removes the namespace that Fairway created for it.
+pub(super) fn detach_and_remove(client: &mut Client, known: &ContainerInspect) -> Result<(), CommandError> {
+    // None when it is gone already.
+    let made = namespace::identity(&known.network_settings.sandbox_key).ok();
+    client.detach(&known.id)?;
+    if let Some(made) = made {
+        namespace::remove_named(&made)?;
+    }
+    Ok(())
 }

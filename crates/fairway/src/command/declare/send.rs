@@ -8,6 +8,7 @@ use fairway_kernel::namespace;
 use crate::command::declaration::{Action, Present, Sandbox};
 use crate::command::error::CommandError;
 use crate::command::print::warn;
+use crate::command::sandbox::{attach_new, detach_and_remove};
 
 /// The networks and sandboxes of the daemon.
 pub(super) fn read(client: &mut Client) -> Result<Present, CommandError> {
@@ -77,32 +78,21 @@ fn create_network(client: &mut Client, network: &NetworkCreate) -> Result<(), Co
 
 /// Attaches a sandbox, in a new namespace if that is to be made.
 fn create_sandbox(client: &mut Client, sandbox: Sandbox, make: bool) -> Result<(), CommandError> {
-    let Sandbox { name, path, created, request } = sandbox;
-    let made = if make { Some(namespace::create_named(&name)?) } else { None };
+    let Sandbox { name, path, created, request: container } = sandbox;
     let kind = if created { "created" } else { "attached" }.to_owned();
-    match client.attach(&AttachRequest { name, pid: 0, path, kind, container: request }) {
-        Ok(attached) => {
-            attached.warnings.iter().for_each(|text| warn(text));
-            Ok(())
-        }
-        Err(error) => {
-            if let Some(made) = made {
-                namespace::remove_named(&made)?;
-            }
-            Err(error.into())
-        }
-    }
+    let attached = match make {
+        true => attach_new(client, name, container)?,
+        false => client.attach(&AttachRequest { name, pid: 0, path, kind, container })?,
+    };
+    attached.warnings.iter().for_each(|text| warn(text));
+    Ok(())
 }
 
 /// Detaches a sandbox, and removes its namespace if Fairway created it.
 fn remove_sandbox(client: &mut Client, name: &str) -> Result<(), CommandError> {
     let known = client.container(name)?;
-    let created = known.kind == "created";
-    // None when it is gone already.
-    let made = namespace::identity(&known.network_settings.sandbox_key).ok().filter(|_| created);
-    client.detach(name)?;
-    if let Some(made) = made {
-        namespace::remove_named(&made)?;
+    match known.kind.as_str() {
+        "created" => detach_and_remove(client, &known),
+        _ => Ok(client.detach(name)?),
     }
-    Ok(())
 }
