@@ -46,6 +46,13 @@ pub struct ContainerInspect {
     pub network_settings: NetworkSettings,
 }
 
+impl ContainerInspect {
+    /// Whether the host name is the short id, which it is where none was asked for.
+    pub fn has_default_hostname(&self) -> bool {
+        self.id.get(..12) == Some(self.config.hostname.as_str())
+    }
+}
+
 /// The state of a sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

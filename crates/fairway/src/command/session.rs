@@ -26,9 +26,6 @@ pub(super) struct Session {
     host: String,
 }
 
-/// The length of a short id.
-const SHORT_ID: usize = 12;
-
 /// Where a supervisor reports how its command ended.
 #[derive(Debug, Serialize, Deserialize)]
 struct Context {
@@ -154,7 +151,7 @@ impl Session {
             }
             None if mode == "host" => {
                 // As in Docker: the host's own name unless another was asked for.
-                if hostname.len() == SHORT_ID && known.id.starts_with(&hostname) {
+                if known.has_default_hostname() {
                     hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
                 }
                 NetworkNamespace::Caller

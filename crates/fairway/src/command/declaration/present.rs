@@ -41,11 +41,7 @@ pub(in crate::command) fn endpoints(
     sandbox.network_settings.networks.iter().filter(move |(name, _)| !mode(name))
 }
 
-/// The length of a short id.
-const SHORT_ID: usize = 12;
-
 /// The host name that was asked for; empty where it is the short id.
 pub(in crate::command) fn hostname(sandbox: &ContainerInspect) -> &str {
-    let hostname = sandbox.config.hostname.as_str();
-    if hostname.len() == SHORT_ID && sandbox.id.starts_with(hostname) { "" } else { hostname }
+    if sandbox.has_default_hostname() { "" } else { &sandbox.config.hostname }
 }
