@@ -109,7 +109,7 @@ fn a_sandbox_is_asked_for_its_own_addresses_alone(lab: &Lab) {
     assert!(!ping(&stage.host, "10.10.50.199".parse().unwrap()));
     sender.send(&who_has(router, lan, own)).unwrap();
     sender.send(&who_has6(router, lan6, own6)).unwrap();
-    // The router tells that it is where it is.
+    // The router advertises its own address.
     sender.send(&who_has(router, lan, lan)).unwrap();
     let expected = [IpAddr::V4(lan), IpAddr::V4(own), IpAddr::V6(own6)];
     let first = heard[0].wait_for(3, Duration::from_secs(3));
@@ -160,7 +160,7 @@ fn a_storm_is_cut_to_what_is_allowed_and_nothing_else_is(lab: &Lab) {
     assert_eq!(ask(&one, &format!("{LAN}:80")).unwrap(), Outcome::Answered { source: one.address("lan") });
     assert_eq!(ask(&stage.lan, &port_80(one.address("lan"))).unwrap(), Outcome::answered(LAN));
     assert!(storm(&stage, &other, 20).0 >= 20);
-    // When something else is mended, the limits are seen as they are.
+    // When something else is repaired, the limits are seen as they are.
     stage.host.add_address("eth0", "10.10.50.77/24").unwrap();
     eventually("it is repaired", Duration::from_secs(8), || stage.daemon.log().contains("drift"));
     assert!(!stage.daemon.log().contains("storm_limits"), "{}", stage.daemon.log());
