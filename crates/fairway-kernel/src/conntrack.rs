@@ -10,8 +10,9 @@
 mod events;
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use fairway_core::traffic;
 use fairway_model::Protocol;
 use rustix::io::Errno;
 
@@ -74,37 +75,16 @@ pub struct Flow {
     zone_of_original: bool,
 }
 
-/// Selects flows.
+/// Selects flows. In a destination, the unspecified address means every address of its family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Selector {
-    /// Flows to a port, at one address or at any.
-    OriginalDestination {
-        /// The address; none means any.
-        address: Option<IpAddr>,
-        /// The port.
-        port: u16,
-        /// The protocol.
-        protocol: Protocol,
-    },
+    /// Flows to a port.
+    OriginalDestination(Protocol, SocketAddr),
     /// Of these, the flows with DNAT: another address answers. A flow through this host to the same port of another
     /// host is not included.
-    Translated {
-        /// The address; none means any.
-        address: Option<IpAddr>,
-        /// The port.
-        port: u16,
-        /// The protocol.
-        protocol: Protocol,
-    },
+    Translated(Protocol, SocketAddr),
     /// Of these, the flows without DNAT.
-    Untranslated {
-        /// The address; none means any.
-        address: Option<IpAddr>,
-        /// The port.
-        port: u16,
-        /// The protocol.
-        protocol: Protocol,
-    },
+    Untranslated(Protocol, SocketAddr),
     /// Flows that have an address at either end, before or after NAT.
     Address(IpAddr),
 }
@@ -112,15 +92,16 @@ pub enum Selector {
 impl Selector {
     /// The selectors that can match a flow: few, so that a lookup in a large set is cheap.
     fn of(flow: &Flow) -> impl Iterator<Item = Self> {
-        let Tuple { destination, destination_port: port, protocol, .. } = flow.original;
+        let Tuple { destination, destination_port, protocol, .. } = flow.original;
+        let at = SocketAddr::new(destination, destination_port);
         let protocol = Protocol::from_number(protocol);
         let translated = destination != flow.reply.source;
         let sent = protocol.into_iter().flat_map(move |protocol| {
-            [None, Some(destination)].into_iter().flat_map(move |address| {
-                let plain = Self::OriginalDestination { address, port, protocol };
+            [at, traffic::wildcard(at)].into_iter().flat_map(move |at| {
+                let plain = Self::OriginalDestination(protocol, at);
                 match translated {
-                    true => [plain, Self::Translated { address, port, protocol }],
-                    false => [plain, Self::Untranslated { address, port, protocol }],
+                    true => [plain, Self::Translated(protocol, at)],
+                    false => [plain, Self::Untranslated(protocol, at)],
                 }
             })
         });

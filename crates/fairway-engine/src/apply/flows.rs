@@ -5,7 +5,7 @@
 //! before.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use fairway_core::object::ElementKey;
@@ -81,17 +81,14 @@ fn stale(difference: &Difference) -> HashSet<Selector> {
             selectors.extend(link.addresses.iter().map(|address| Selector::Address(address.addr())));
         }
     }
-    let specific = |address: IpAddr| Some(address).filter(|address| !address.is_unspecified());
     for key in difference.keys() {
         if let Key::Socket(protocol @ (Protocol::Udp | Protocol::Sctp), at) = key {
-            let (address, port, protocol) = (specific(at.ip()), at.port(), *protocol);
-            selectors.insert(Selector::OriginalDestination { address, port, protocol });
+            selectors.insert(Selector::OriginalDestination(*protocol, *at));
         }
     }
     for key in difference.removed.keys() {
         if let Key::Socket(protocol @ Protocol::Tcp, at) = key {
-            let (address, port, protocol) = (specific(at.ip()), at.port(), *protocol);
-            selectors.insert(Selector::Translated { address, port, protocol });
+            selectors.insert(Selector::Translated(*protocol, *at));
         }
     }
     // Connections by direct routing to a port that is no longer published.
@@ -102,7 +99,7 @@ fn stale(difference: &Difference) -> HashSet<Selector> {
             _ => None,
         };
         if let Some((address, protocol, port)) = target {
-            selectors.insert(Selector::OriginalDestination { address: Some(address), port, protocol });
+            selectors.insert(Selector::OriginalDestination(protocol, SocketAddr::new(address, port)));
         }
     }
     selectors
@@ -124,11 +121,10 @@ fn becomes_filtered(difference: &Difference, ipv4: bool) -> Option<bool> {
 /// the host itself tracks connections, a translated entry breaks the proxy: its replies would begin an entry that
 /// clashes with it, and conntrack drops those. Connections of the proxy go on.
 fn other_way(protocol: Protocol, at: SocketAddr, firewall: bool) -> Option<Selector> {
-    let (address, port) = (Some(at.ip()).filter(|address| !address.is_unspecified()), at.port());
     match (firewall, protocol) {
-        (true, Protocol::Udp | Protocol::Sctp) => Some(Selector::Untranslated { address, port, protocol }),
+        (true, Protocol::Udp | Protocol::Sctp) => Some(Selector::Untranslated(protocol, at)),
         (true, Protocol::Tcp) => None,
-        (false, _) => Some(Selector::Translated { address, port, protocol }),
+        (false, _) => Some(Selector::Translated(protocol, at)),
     }
 }
 

@@ -59,9 +59,8 @@ fn send(from: &str, to: &str) -> UdpSocket {
     socket
 }
 
-fn udp(port: u16, address: Option<&str>) -> Selector {
-    let address = address.map(|address| address.parse().unwrap());
-    Selector::OriginalDestination { address, port, protocol: Protocol::Udp }
+fn udp(at: &str) -> HashSet<Selector> {
+    [Selector::OriginalDestination(Protocol::Udp, at.parse().unwrap())].into()
 }
 
 #[test]
@@ -79,18 +78,19 @@ fn flows_are_found_by_destination_and_deleted() {
             send("[::1]:4004", "[::1]:53"),
         ];
         assert_eq!(conntrack.count(), Ok(4));
-        let flows = conntrack.flows(&HashSet::from([udp(53, None)])).unwrap();
+        let flows = conntrack.flows(&udp("0.0.0.0:53")).unwrap();
         let mut ports: Vec<_> = flows.iter().map(|flow| flow.original.source_port).collect();
         ports.sort();
-        assert_eq!(ports, [4001, 4002, 4004]);
+        assert_eq!(ports, [4001, 4002]);
         assert!(flows.iter().all(|flow| flow.reply.source_port == 53));
 
-        assert_eq!(conntrack.delete(&HashSet::from([udp(53, Some("127.0.0.2"))])), Ok(1));
-        assert_eq!(conntrack.flows(&HashSet::from([udp(53, None)])).unwrap().len(), 2);
-        assert_eq!(conntrack.delete(&HashSet::from([udp(53, None)])), Ok(2));
-        assert_eq!(conntrack.delete(&HashSet::from([udp(53, None)])), Ok(0));
-        assert_eq!(conntrack.flows(&HashSet::from([udp(54, None)])).unwrap().len(), 1);
-        let tcp = Selector::OriginalDestination { address: None, port: 54, protocol: Protocol::Tcp };
+        assert_eq!(conntrack.delete(&udp("127.0.0.2:53")), Ok(1));
+        assert_eq!(conntrack.flows(&udp("0.0.0.0:53")).unwrap().len(), 1);
+        assert_eq!(conntrack.delete(&udp("[::]:53")), Ok(1), "of its family alone");
+        assert_eq!(conntrack.delete(&udp("0.0.0.0:53")), Ok(1));
+        assert_eq!(conntrack.delete(&udp("0.0.0.0:53")), Ok(0));
+        assert_eq!(conntrack.flows(&udp("0.0.0.0:54")).unwrap().len(), 1);
+        let tcp = Selector::OriginalDestination(Protocol::Tcp, "0.0.0.0:54".parse().unwrap());
         assert_eq!(conntrack.delete(&HashSet::from([tcp])), Ok(0));
     });
 }
@@ -119,24 +119,22 @@ fn flows_to_a_port_are_distinguished_by_dnat() {
         destination_port,
     };
     let flow = |original, reply| Flow { original, reply, id: 1, zone: 0, zone_of_original: false };
-    let to = |address: Option<&str>, port| Selector::Translated {
-        address: address.map(|address| address.parse().unwrap()),
-        port,
-        protocol: Protocol::Tcp,
-    };
+    let to = |at: &str| Selector::Translated(Protocol::Tcp, at.parse().unwrap());
     let means = |selector, flow: &Flow| Selector::of(flow).any(|each| each == selector);
     // To our address and port, answered by a sandbox.
     let published =
         flow(tuple("10.10.50.1", "10.10.50.99", 4000, 8080), tuple("172.17.0.2", "10.10.50.1", 80, 4000));
-    assert!(means(to(None, 8080), &published) && means(to(Some("10.10.50.99"), 8080), &published));
-    assert!(!means(to(None, 80), &published) && !means(to(Some("10.10.50.1"), 8080), &published));
+    assert!(means(to("0.0.0.0:8080"), &published) && means(to("10.10.50.99:8080"), &published));
+    for other in ["0.0.0.0:80", "10.10.50.1:8080", "[::]:8080"] {
+        assert!(!means(to(other), &published), "{other}");
+    }
     // From a sandbox to that port of another host: only the source was rewritten.
     let outbound =
         flow(tuple("172.17.0.2", "192.0.2.1", 4000, 8080), tuple("192.0.2.1", "10.10.50.99", 8080, 4000));
-    assert!(!means(to(None, 8080), &outbound));
-    let plain = Selector::OriginalDestination { address: None, port: 8080, protocol: Protocol::Tcp };
+    assert!(!means(to("0.0.0.0:8080"), &outbound));
+    let plain = Selector::OriginalDestination(Protocol::Tcp, "0.0.0.0:8080".parse().unwrap());
     assert!(means(plain, &outbound));
-    let untouched = Selector::Untranslated { address: None, port: 8080, protocol: Protocol::Tcp };
+    let untouched = Selector::Untranslated(Protocol::Tcp, "0.0.0.0:8080".parse().unwrap());
     assert!(means(untouched, &outbound) && !means(untouched, &published));
 }
 
@@ -158,7 +156,7 @@ fn new_and_destroyed_flows_are_reported() {
         assert_eq!(matching_flows(is_meant), Ok(vec![new]));
         assert_eq!(matching_flows(|flow| !is_meant(flow)), Ok(vec![]));
         drop(sender);
-        Conntrack::open().unwrap().delete(&[udp(53, None)].into()).unwrap();
+        Conntrack::open().unwrap().delete(&udp("0.0.0.0:53")).unwrap();
         assert_eq!(heard(), [FlowEvent { is_gone: true, ..new }]);
     });
 }

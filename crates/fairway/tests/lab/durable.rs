@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::dns::{DnsQuestion, RecordType};
 use fairway_api::filter::Filters;
 use fairway_api::types::{AttachNamespace, EndpointSettings};
+use fairway_kernel::conntrack::{Conntrack, Selector};
 use fairway_lab::{Lab, Outcome, Place, Question, Transfer, ask, serve_echo, serve_tcp};
+use fairway_model::Protocol;
 
 use crate::foreign_changes;
 use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
@@ -150,9 +152,17 @@ fn carried_connections_outlive_the_proxy() {
         let _server = serve_tcp(&p, "0.0.0.0:81").unwrap();
         let translated = Transfer::start(&stage.lan, &format!("{HOST}:8080")).unwrap();
         let carried = Transfer::start(&stage.host, "127.0.0.1:8080").unwrap();
+        let published = Selector::Translated(Protocol::Tcp, format!("{HOST}:8080").parse().unwrap());
+        let flows = |stage: &Stage| {
+            let list = || Conntrack::open().unwrap().flows(&[published].into()).unwrap();
+            stage.host.run_in(list).unwrap()
+        };
+        let before = flows(&stage);
+        assert_eq!(before.len(), 1);
         for flags in [&["--userland-proxy=false"][..], &[], &["--ip-masq=false", "--mtu=1400"], &[]] {
             stage.daemon.restart(flags);
             [&translated, &carried].into_iter().for_each(moves_on);
+            assert_eq!(flows(&stage), before, "{flags:?}: the connection is tracked as before");
             assert_eq!(from_lan(&stage, 8081), Outcome::answered(LAN), "{flags:?}");
             let own = ask(&stage.host, "127.0.0.1:8081").unwrap();
             assert!(matches!(own, Outcome::Answered { .. }), "{flags:?}: {own}");
