@@ -199,9 +199,10 @@ pub(super) fn graph(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failur
         name => name.parse().map_err(|error: UnknownCollapse| Failure::invalid(error.to_string()))?,
     };
     let mut picture = engine.graph(&networks, path)?;
-    // A program gets all of it.
+    // A program gets all of it, and asks for the drift where it wants to know it.
     if format != Format::Json {
         picture.collapse(collapse);
+        picture.add_drift(&engine.plan_difference()?.changes);
     }
     Ok(Reply::document(format.media_type(), draw(&picture, format)))
 }

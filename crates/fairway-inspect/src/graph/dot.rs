@@ -51,7 +51,7 @@ impl<'a> Writer<'a> {
         writeln!(self.text, "  subgraph cluster_host {{")?;
         let host = quoted([picture.host.as_str()]);
         writeln!(self.text, "    labelloc=t; label={host}; style=rounded; color=\"#8a94a3\";")?;
-        let rules = picture.rules.iter().map(String::as_str);
+        let rules = picture.rules.iter().chain(&picture.drift).map(String::as_str);
         self.node("    ", "host", ["routes and firewall"].into_iter().chain(rules), "")?;
         for (number, uplink) in picture.uplinks.iter().enumerate() {
             let lines = [&uplink.name].into_iter().chain(&uplink.addresses).map(String::as_str);

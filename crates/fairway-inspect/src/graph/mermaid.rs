@@ -67,7 +67,7 @@ impl Writer<'_> {
             let lines = [&uplink.name].into_iter().chain(&uplink.addresses).map(String::as_str);
             self.node("    ", &format!("uplink{number}"), ("[", "]"), lines)?;
         }
-        let rules = picture.rules.iter().map(String::as_str);
+        let rules = picture.rules.iter().chain(&picture.drift).map(String::as_str);
         self.node("    ", "host", ("[", "]"), ["routes and firewall"].into_iter().chain(rules))?;
         for (number, network) in picture.networks.iter().enumerate() {
             self.subgraph(number, network)?;

@@ -12,12 +12,15 @@ use std::collections::BTreeMap;
 
 use super::walk::Walk;
 pub use collapse::{Collapse, UnknownCollapse};
-use fairway_core::plan::Plan;
+use fairway_core::plan::{ObjectChange, Plan};
 use fairway_core::world::World;
 use fairway_model::{self as model, Driver, NetworkId, NetworkMode, SandboxId};
 use fairway_walk::NetworkNamespace;
 use serde::{Deserialize, Serialize};
 pub use traffic::Traffic;
+
+/// How many objects that differ from the Plan are named.
+const DRIFT_LINES: usize = 5;
 
 /// A host with its networks and sandboxes, and perhaps a walk through them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +30,9 @@ pub struct Picture {
     pub host: String,
     /// What the host does with packets between networks, in sentences.
     pub rules: Vec<String>,
+    /// What differs from the Plan, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<String>,
     /// The interfaces that lead out of the host.
     pub uplinks: Vec<Uplink>,
     /// The networks by name, those without a sandbox last.
@@ -244,9 +250,18 @@ impl Picture {
         });
         let host = world.host().hostname.clone();
         let mut picture =
-            Self { host, rules: network::rules(world), uplinks, networks, sandboxes, walk: None };
+            Self { host, rules: network::rules(world), uplinks, networks, sandboxes, ..Self::default() };
         picture.find_places();
         picture
+    }
+
+    /// Adds what the kernel has otherwise than planned: of much only the beginning.
+    pub fn add_drift(&mut self, changes: &[ObjectChange]) {
+        let line = |change: &ObjectChange| format!("drift: {change}");
+        self.drift = changes.iter().take(DRIFT_LINES).map(line).collect();
+        if let Some(more @ 1..) = changes.len().checked_sub(DRIFT_LINES) {
+            self.drift.push(format!("drift: {more} more: fairway plan --diff"));
+        }
     }
 
     /// The picture without what changes all the time, for pages that are drawn anew when something changes.

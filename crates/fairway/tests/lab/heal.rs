@@ -9,6 +9,7 @@ use fairway_kernel::sysctl;
 use fairway_lab::{Lab, Outcome, Place, Transfer, ask, serve_echo, serve_tcp};
 use fairway_ruleset::{Family, Table};
 
+use crate::cli::printed;
 use crate::foreign_changes;
 use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
 use crate::kernel_state::{assert_same, destroy, observe};
@@ -337,7 +338,12 @@ fn an_object_that_cannot_be_made_does_not_prevent_the_others() {
             skipped.clone().count() > 0 && skipped.clone().all(|line| line.contains("bridge br-web")),
             "{log}"
         );
+        let pictures = |stage: &Stage| {
+            ["svg", "dot", "mermaid"].map(|format| printed(stage, &format!("graph --format {format}")))
+        };
+        assert!(pictures(&stage).iter().all(|it| it.contains("drift: ")), "{:?}", pictures(&stage));
         stage.host.run_in(|| foreign_changes::delete_link("br-web")).unwrap();
         eventually("all is there", SOON, || observe(&stage, &places) == before);
+        assert!(pictures(&stage).iter().all(|it| !it.contains("drift: ")), "{:?}", pictures(&stage));
     });
 }

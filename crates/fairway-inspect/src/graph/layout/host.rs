@@ -127,11 +127,15 @@ impl<'a> Top<'a> {
         let stops: Vec<&Stop> = self.stops().collect();
         let text = if stops.is_empty() { PAD } else { TEXT };
         let space = wide - text - PAD;
-        let rules: Vec<String> =
-            self.picture.rules.iter().flat_map(|rule| wrap(Style::Note, rule, space)).collect();
+        let wrapped = |style, lines: &[String]| -> Vec<(Style, String)> {
+            let lines = lines.iter().flat_map(|line| wrap(style, line, space));
+            lines.map(|line| (style, line)).collect()
+        };
+        let picture = self.picture;
+        let notes = [wrapped(Style::Note, &picture.rules), wrapped(Style::Failed, &picture.drift)].concat();
         let height = 10
             + Style::Heading.line()
-            + rules.len() as i32 * Style::Note.line()
+            + notes.iter().map(|(style, _)| style.line()).sum::<i32>()
             + stops.len() as i32 * STOP
             + if stops.is_empty() { 10 } else { 16 };
         let area = Area { x, y: top, width: wide, height };
@@ -142,9 +146,9 @@ impl<'a> Top<'a> {
         let at = Point { x: x + text, y: y + Style::Heading.ascent() };
         drawing.text(Style::Heading, at, &title, space);
         y += Style::Heading.line();
-        for rule in rules {
-            drawing.text(Style::Note, Point { x: x + text, y: y + Style::Note.ascent() }, &rule, space);
-            y += Style::Note.line();
+        for (style, line) in notes {
+            drawing.text(style, Point { x: x + text, y: y + style.ascent() }, &line, space);
+            y += style.line();
         }
         y += 4;
         let first = Point { x: x + COLUMN, y: y + STOP / 2 };

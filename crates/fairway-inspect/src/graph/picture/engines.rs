@@ -91,7 +91,7 @@ impl Picture {
             networks.extend(Some(group).filter(|it| !it.members.is_empty()));
         }
         let rules = vec!["Networks of one engine are kept apart by its own rules.".to_owned()];
-        let mut picture = Self { host: hostname, rules, uplinks, networks, sandboxes, walk: None };
+        let mut picture = Self { host: hostname, rules, uplinks, networks, sandboxes, ..Self::default() };
         picture.find_places();
         picture
     }

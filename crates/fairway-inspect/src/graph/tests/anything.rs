@@ -130,7 +130,7 @@ pub fn picture() -> impl Strategy<Value = Picture> {
         .prop_flat_map(|(uplinks, networks, sandboxes)| {
             let address = prop::collection::vec(address(), 0..3);
             (
-                (name(), texts(3), prop::collection::vec(uplink(), uplinks)),
+                (name(), texts(3), texts(3), prop::collection::vec(uplink(), uplinks)),
                 prop::collection::vec(network(uplinks), networks),
                 prop::collection::vec(sandbox(), sandboxes),
                 // Most are on few networks.
@@ -144,7 +144,7 @@ pub fn picture() -> impl Strategy<Value = Picture> {
                 ),
             )
         })
-        .prop_map(|((host, rules, uplinks), networks, mut sandboxes, places)| {
+        .prop_map(|((host, rules, drift, uplinks), networks, mut sandboxes, places)| {
             if networks.is_empty() {
                 sandboxes.clear();
             }
@@ -158,6 +158,6 @@ pub fn picture() -> impl Strategy<Value = Picture> {
                     (if nowhere { 1 } else { bits }, addresses)
                 })
                 .collect();
-            joined(Picture { host, rules, uplinks, networks, sandboxes, walk: None }, &places)
+            joined(Picture { host, rules, drift, uplinks, networks, sandboxes, walk: None }, &places)
         })
 }
