@@ -1,22 +1,19 @@
 //! Reading of one engine's files below a root directory.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fairway_kernel::namespace;
 use fairway_kernel::process::{PARENT, StatFields};
+use fairway_kernel::untrusted_file;
 use fairway_model::Namespace;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use serde_json::Value;
 
 use crate::note::Note;
 use crate::process_list::Process;
-
-/// The most that is read of one file. Records of containers have kilobytes.
-const MOST_BYTES: u64 = 16 << 20;
 
 /// What the readers of engines share: the host's root directory and its processes.
 #[derive(Debug)]
@@ -80,7 +77,7 @@ impl<'a> Reader<'a> {
 
     /// The bytes of a regular file, if there is one.
     pub(crate) fn bytes(&mut self, path: &str) -> Option<Vec<u8>> {
-        match read_regular(&self.host.path(path)) {
+        match untrusted_file::read(&self.host.path(path)) {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 self.failed(path, &error);
@@ -155,26 +152,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Files that other users may have put there: a pipe or device must not block or act.
-const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
-
-fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    regular(rustix::fs::open(path, FLAGS, Mode::empty())?.into())?
-        .take(MOST_BYTES)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn regular(file: File) -> io::Result<File> {
-    let kind = file.metadata()?;
-    if kind.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file"))
-    }
-}
-
 /// Opens a file of a process's file system as the process sees it, such as `/etc/resolv.conf`: links lead where they
 /// lead inside, never to files of the host. It blocks on nothing that the container may have put there.
 ///
@@ -182,13 +159,7 @@ fn regular(file: File) -> io::Result<File> {
 /// The file does not exist, is not a regular one, or may not be read: root of another user's process takes
 /// `CAP_SYS_PTRACE`.
 pub fn open_inside(pid: u32, path: &str) -> io::Result<File> {
-    let root = rustix::fs::open(
-        format!("/proc/{pid}/root"),
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    regular(rustix::fs::openat2(root, path, FLAGS, Mode::empty(), resolve)?.into())
+    untrusted_file::open_below(&Path::new("/proc").join(pid.to_string()).join("root"), path)
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub mod sysctl;
 pub mod system;
 pub mod trusted_directory;
 pub mod unix_socket;
+pub mod untrusted_file;
 pub mod watch;
 
 mod traffic_control;

@@ -1,8 +1,8 @@
 //! As which user a command runs: `--user` and `--group-add`, by the passwd(5) and group(5) files of its root.
 
-use std::fs;
 use std::path::Path;
 
+use fairway_kernel::untrusted_file;
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
@@ -47,7 +47,10 @@ pub fn find_user(root: &Path, user: &str, groups: &[String]) -> Result<Option<Us
         return Ok(None);
     }
     // Without the files there are numbers.
-    let read = |file: &str| fs::read_to_string(root.join(file)).unwrap_or_default();
+    let read = |file: &str| {
+        let bytes = untrusted_file::read_below(root, file).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
     resolve(user, groups, &read("etc/passwd"), &read("etc/group")).map(Some)
 }
 

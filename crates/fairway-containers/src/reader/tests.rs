@@ -31,7 +31,7 @@ fn files_that_are_not_as_expected_are_notes() {
         rustix::fs::CWD,
         fixture.root().join("pipe"),
         rustix::fs::FileType::Fifo,
-        Mode::from_raw_mode(0o600),
+        rustix::fs::Mode::from_raw_mode(0o600),
         0,
     )
     .unwrap();

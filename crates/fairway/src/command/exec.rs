@@ -10,8 +10,14 @@ use super::session::{Session, capabilities, files, surroundings};
 use fairway_run::{
     CapabilitySet, Entry, Launch, LaunchError, NetworkNamespace, enter, find_user, take_terminal,
 };
+use std::fs;
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often a process that begins is looked at.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// What to run, and in which sandbox.
 #[derive(Debug, Args)]
@@ -55,8 +61,11 @@ impl ExecOptions {
         let variables: Vec<String> = given.cloned().chain(asked).collect();
         let terminal = io::stdin().is_terminal();
         let user = self.process.user.unwrap_or(known.config.user.clone());
-        let root = format!("/proc/{pid}/root");
-        let user = find_user(Path::new(&root), &user, &known.host_config.group_add)?;
+        let root = PathBuf::from(format!("/proc/{pid}/root"));
+        if !known.root_directory.is_empty() {
+            await_image(&root).map_err(|source| LaunchError::Unreadable { path: root.clone(), source })?;
+        }
+        let user = find_user(&root, &user, &known.host_config.group_add)?;
         let directory = [self.process.workdir.unwrap_or_default(), known.config.working_dir.clone()];
         let directory = directory.into_iter().find(|it| !it.is_empty()).unwrap_or_else(|| "/".to_owned());
         let entry = Entry {
@@ -72,6 +81,16 @@ impl ExecOptions {
         };
         enter(target, &entry)?.wait_forwarding_signals().map_err(CommandError::Wait)
     }
+}
+
+/// Waits until a process that begins has its image as its root directory, not the host's. One that cannot get there ends.
+fn await_image(root: &Path) -> io::Result<()> {
+    let identity = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino()));
+    let host = identity(Path::new("/"))?;
+    while identity(root)? == host {
+        std::thread::sleep(GLANCE);
+    }
+    Ok(())
 }
 
 impl ExecOptions {
