@@ -20,6 +20,8 @@ use super::{Identity, Launch, Running};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How much output is read at once.
 const PIECE: usize = 16 << 10;
+/// How many pieces a stream has before clients and the other stream have their turn.
+const PIECES_IN_TURN: usize = 16;
 
 /// The ends of the streams that the command gets, and the supervisor's end of its input or terminal.
 #[derive(Debug)]
@@ -110,7 +112,8 @@ impl Streams {
         (self.out, self.err) = (Some(out.into()), Some(err.into()));
     }
 
-    /// Does what can be done without waiting; `all` also takes output that clients are too slow for.
+    /// Does what can be done without waiting, for clients and each stream in turn; `all` takes all output, also what
+    /// clients are too slow for.
     pub(super) fn turn(&mut self, log: &mut Log, all: bool) {
         let Self { out, err, attachments } = self;
         if let Some(attachments) = attachments {
@@ -143,7 +146,7 @@ fn nonblocking(stream: impl AsFd) -> io::Result<()> {
     Ok(rustix::fs::fcntl_setfl(stream, OFlags::NONBLOCK)?)
 }
 
-/// Moves what is in a pipe to the log and the clients, and forgets the pipe at its end.
+/// Moves what is in a pipe to the log and the clients, as [`Streams::turn`] says, and forgets the pipe at its end.
 fn drain(
     pipe: &mut Option<File>,
     stream: Stream,
@@ -151,11 +154,12 @@ fn drain(
     attachments: &mut Option<Attachments>,
     all: bool,
 ) {
-    let mut buffer = [0; PIECE];
+    let (mut buffer, mut pieces) = ([0; PIECE], 0);
     while let Some(reader) = pipe {
-        if !all && attachments.as_ref().is_some_and(Attachments::is_full) {
+        if !all && (pieces == PIECES_IN_TURN || attachments.as_ref().is_some_and(Attachments::is_full)) {
             return;
         }
+        pieces += 1;
         match reader.read(&mut buffer) {
             Ok(length) if length > 0 => {
                 let piece = &buffer[..length];

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -20,7 +20,7 @@ const MOST_OUTPUT: usize = 1_000_000;
 const MOST_INPUT: usize = 64 << 10;
 /// How much is read at once.
 const PIECE: usize = 16 << 10;
-/// How long a client has to take the rest of the output when the command has ended.
+/// How long clients have to take the rest of the output when the command has ended.
 const LAST: Duration = Duration::from_secs(5);
 
 /// The clients of one command.
@@ -164,12 +164,22 @@ impl Attachments {
     }
 
     /// Sends the rest, when the command has ended.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(mut self) {
         let _ = fs::remove_file(&self.path);
-        for mut client in self.clients {
-            let _ = client.stream.set_nonblocking(false);
-            let _ = client.stream.set_write_timeout(Some(LAST));
-            let _ = client.stream.write_all(client.output.make_contiguous());
+        let deadline = Instant::now() + LAST;
+        loop {
+            self.clients.iter_mut().for_each(Client::send);
+            self.clients.retain(|client| !client.gone && !client.output.is_empty());
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.clients.is_empty() || left.is_zero() {
+                return;
+            }
+            let mut watched: Vec<_> =
+                self.clients.iter().map(|client| PollFd::new(&client.stream, PollFlags::OUT)).collect();
+            let timeout = Timespec::try_from(left).ok();
+            if rustix::io::retry_on_intr(|| poll(&mut watched, timeout.as_ref())).is_err() {
+                return;
+            }
         }
     }
 }

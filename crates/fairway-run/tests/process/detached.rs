@@ -31,6 +31,7 @@ pub const CASES: &[Case] = &[
     ),
     ("it_leaves_the_control_group_of_its_starter", it_leaves_the_control_group_of_its_starter),
     ("clients_get_all_output_and_give_the_input", clients_get_all_output_and_give_the_input),
+    ("clients_are_served_while_output_floods", clients_are_served_while_output_floods),
     ("a_terminal_outlives_its_clients", a_terminal_outlives_its_clients),
     ("what_cannot_be_limited_does_not_start", what_cannot_be_limited_does_not_start),
 ];
@@ -255,6 +256,15 @@ fn clients_get_all_output_and_give_the_input() {
     until("the end is reported", || place("reported").exists());
     assert_eq!(logged(&LogOptions::default()).0, "first\ngot a\ngot b\n");
     assert!(attach(&place("log"), true).unwrap().is_none());
+}
+
+fn clients_are_served_while_output_floods() {
+    let launch = Launch { input: true, ..shell("yes & read line; kill $!; exit 7") };
+    let limits = LogLimits { max_size: Some(64 << 10), max_files: 2 };
+    detach(&Order { limits, ..order(launch) }).unwrap().release(&Files::default()).unwrap();
+    until("it floods", || place("log.1").exists());
+    attached().write_all(b"enough\n").unwrap();
+    ended_with("7");
 }
 
 fn a_terminal_outlives_its_clients() {
