@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::answer::Plugin;
 use super::call::Call;
@@ -20,6 +21,8 @@ use super::error::Error;
 
 /// The most bytes of a body: all ports of TCP and UDP, published one by one, have about 12 MB.
 const BODY_LIMIT: usize = 16 << 20;
+/// How many calls of the engine run at once; further ones wait, so that threads are left to the API.
+const CALLS_AT_ONCE: usize = 32;
 /// How long the headers of a request may take, and a connection without one stays open.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long to wait before the next connection when the process is out of file descriptors.
@@ -27,15 +30,23 @@ const REST: Duration = Duration::from_millis(50);
 /// The type of replies, as the protocol has it.
 const MEDIA_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
 
+/// The server, shared by all connections.
+#[derive(Clone)]
+struct Server {
+    plugin: Arc<Plugin>,
+    turns: Arc<Semaphore>,
+}
+
 /// Answers requests.
 pub async fn accept(listener: UnixListener, plugin: Arc<Plugin>) {
+    let server = Server { plugin, turns: Arc::new(Semaphore::new(CALLS_AT_ONCE)) };
     let listener = match tokio::net::UnixListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "failed to serve the Docker plugin: {error}"),
     };
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(stream, Arc::clone(&plugin)))),
+            Ok((stream, _)) => drop(tokio::spawn(connection(stream, server.clone()))),
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection of dockerd: {error}");
                 tokio::time::sleep(REST).await;
@@ -44,10 +55,10 @@ pub async fn accept(listener: UnixListener, plugin: Arc<Plugin>) {
     }
 }
 
-async fn connection(stream: tokio::net::UnixStream, plugin: Arc<Plugin>) {
+async fn connection(stream: tokio::net::UnixStream, server: Server) {
     let service = service_fn(move |request| {
-        let plugin = Arc::clone(&plugin);
-        async move { Ok::<_, Infallible>(reply(request, plugin).await) }
+        let server = server.clone();
+        async move { Ok::<_, Infallible>(reply(request, server).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -60,9 +71,9 @@ async fn connection(stream: tokio::net::UnixStream, plugin: Arc<Plugin>) {
 }
 
 /// The reply to a request. dockerd takes the `Err` of a reply with the status 500 as the reason of a failure.
-async fn reply(request: Request<Incoming>, plugin: Arc<Plugin>) -> Response<Full<Bytes>> {
+async fn reply(request: Request<Incoming>, server: Server) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
-    let answer = answer(request, plugin).await;
+    let answer = answer(request, server).await;
     let (status, value) = match answer {
         Ok(value) => (StatusCode::OK, value),
         Err(error) => {
@@ -80,12 +91,15 @@ async fn reply(request: Request<Incoming>, plugin: Arc<Plugin>) -> Response<Full
     response
 }
 
-async fn answer(request: Request<Incoming>, plugin: Arc<Plugin>) -> Result<Value, Error> {
+async fn answer(request: Request<Incoming>, server: Server) -> Result<Value, Error> {
     let method = request.uri().path().trim_start_matches('/').to_owned();
     let body = Limited::new(request.into_body(), BODY_LIMIT).collect().await;
     let body = body.map_err(|error| Error::Body { method: method.clone(), reason: error.to_string() })?;
     let call = Call::read(&method, &body.to_bytes())?;
     tracing::debug!(?call, "request of dockerd");
+    let Server { plugin, turns } = server;
+    // The semaphore is never closed.
+    let _turn = turns.acquire().await;
     // The engine's calls block.
     let answered = tokio::task::spawn_blocking(move || plugin.answer(call)).await;
     answered.unwrap_or_else(|error| Err(Error::Body { method, reason: io::Error::other(error).to_string() }))

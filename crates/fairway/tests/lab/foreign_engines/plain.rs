@@ -1,12 +1,13 @@
 //! A host with namespaces that no engine knows.
 
 use std::process::Command;
+use std::time::Duration;
 
 use fairway_lab::{Host, Lab, Place, Question, Server, serve_tcp};
 
 use super::{agree, explain};
 use crate::explain::said;
-use crate::harness::Stage;
+use crate::harness::{Stage, eventually};
 
 const HOST: &str = "10.10.50.99";
 const LAN: &str = "10.10.50.1";
@@ -239,8 +240,10 @@ fn a_host_is_read_without_a_trace() {
                 String::from_utf8(output.stdout).unwrap()
             })
         };
+        // The kernel checks new IPv6 addresses for a while.
+        eventually("addresses are used", Duration::from_secs(10), || !state()[0].contains("tentative"));
         let before = state();
         plain.end("other", "web:80");
-        assert!(state() == before, "the host has changed");
+        assert_eq!(state(), before, "the host has changed");
     });
 }
