@@ -71,12 +71,16 @@ const LOOKS_AT_ONCE: usize = 16;
 const ENDINGS_AT_ONCE: usize = 32;
 /// How many connections above the limit get a reply at once; further ones are closed without a reply.
 const REFUSALS_AT_ONCE: usize = 64;
+/// How many calls of the daemon's other parts run at once: those of a Docker plugin, restarts, the watchdog's.
+const OTHERS_AT_ONCE: usize = 64;
 /// How many threads run engine calls.
-const THREADS: usize = CALLS_AT_ONCE + LOOKS_AT_ONCE + ENDINGS_AT_ONCE + SCRAPES_AT_ONCE;
+const THREADS: usize = CALLS_AT_ONCE + LOOKS_AT_ONCE + ENDINGS_AT_ONCE + SCRAPES_AT_ONCE + OTHERS_AT_ONCE;
 /// How often connections whose client takes too long to send a request are closed.
 const SLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How long replies in progress may take when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How much longer those may take that perform a change.
+const CHANGES_DRAIN: Duration = Duration::from_secs(20);
 
 /// Creates the runtime of [`serve`], in which `shutdown` can be set up before.
 ///
@@ -92,9 +96,9 @@ pub fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// Answers requests on all of `listeners` until `shutdown` resolves, then lets replies in progress finish for
-/// up to two seconds. Blocks the thread that calls it. Clients that connect afterwards wait, as long as the listener is
-/// open, until it is served again.
+/// Answers requests on all of `listeners` until `shutdown` resolves, then lets replies in progress finish for up to two
+/// seconds, and changes in progress for twenty more. Blocks the thread that calls it. Clients that connect afterwards
+/// wait, as long as the listener is open, until it is served again.
 ///
 /// # Errors
 /// The threads or the socket cannot be set up. The failure of a connection ends that connection only.
@@ -173,6 +177,8 @@ async fn accept(
     stopping.send_replace(true);
     let drained = tokio::time::timeout(DRAIN, stopping.closed()).await;
     if drained.is_err() {
+        // Events, logs and ends of processes may never come.
+        let _ = tokio::time::timeout(CHANGES_DRAIN, clients.finish_work()).await;
         tracing::debug!("cut connections whose replies took too long");
     }
     Ok(())
@@ -241,6 +247,8 @@ impl Server {
         let waits = matches!(
             route,
             Route::Wait(_)
+                | Route::Attach(_)
+                | Route::ExecStart(_)
                 | Route::Events
                 | Route::Trace
                 | Route::Stop(_)

@@ -15,6 +15,9 @@ use tokio::sync::Notify;
 use super::shares::{Answer, Holder, Shares};
 use crate::engine_api::{Failure, FailureKind};
 
+/// How often it is checked whether requests are still performed.
+const GLANCE: Duration = Duration::from_millis(5);
+
 /// The limits of all clients together. When one is reached, the client that uses most gives way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -150,6 +153,14 @@ impl Clients {
         let state = self.lock();
         let in_progress = state.open.values().filter(|open| open.activity != Activity::Idle).count();
         Requests { begun: state.begun, in_progress }
+    }
+
+    /// Returns when no request is being performed and all their replies are sent.
+    pub(super) async fn finish_work(&self) {
+        let works = || self.lock().open.values().any(|open| open.activity == Activity::Working);
+        while works() {
+            tokio::time::sleep(GLANCE).await;
+        }
     }
 
     /// What metrics say of the clients.

@@ -266,6 +266,7 @@ impl EngineApi for FakeEngine {
 /// A server that is stopped, and must end, with the value.
 pub struct RunningServer {
     pub engine: Arc<FakeEngine>,
+    pub clients: Clients,
     pub address: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
@@ -284,8 +285,10 @@ impl RunningServer {
         let engine = Arc::new(FakeEngine::new());
         let (stop, stopped) = oneshot::channel();
         let api: Arc<dyn EngineApi> = engine.clone();
+        let clients = Clients::new(limits);
+        let served = clients.clone();
         let thread = std::thread::spawn(move || {
-            let (runtime, clients) = (runtime().unwrap(), Clients::new(limits));
+            let (runtime, clients) = (runtime().unwrap(), served);
             let served = serve(&runtime, &[listener], api, &clients, async {
                 stopped.await.ok();
             });
@@ -294,6 +297,7 @@ impl RunningServer {
         });
         Self {
             engine,
+            clients,
             address: format!("unix://{}", path.display()),
             stop: Some(stop),
             thread: Some(thread),

@@ -9,3 +9,4 @@ mod limits;
 mod openapi;
 mod server;
 mod small_world;
+mod stopped_server;
