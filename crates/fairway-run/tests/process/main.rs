@@ -91,25 +91,24 @@ fn this_program() -> Command {
     Command::new(std::env::current_exe().unwrap())
 }
 
-fn case(name: &str) -> Command {
-    let mut command = this_program();
-    command
-        .args([CASE, name])
-        .env(MARK, "")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+/// The command that runs a case; `first` are words before those of this program.
+fn case(first: &[&str], name: &str) -> Command {
+    let own = std::env::current_exe().unwrap();
+    let words: Vec<&str> = first.iter().copied().chain([own.to_str().unwrap(), CASE, name]).collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).env(MARK, "").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
 
 fn alone(name: &str) -> Output {
-    let child = spawn_in_new_namespaces(&mut case(name), Users::OnlyRoot)
+    let child = spawn_in_new_namespaces(&mut case(&[], name), Users::OnlyRoot)
         .unwrap_or_else(|error| panic!("{error}: these tests need user namespaces"));
     child.wait_with_output().unwrap()
 }
 
+/// Runs a case as the root that the tests run as. What it leaves behind ends with its pid namespace.
 fn as_root(name: &str) -> Output {
-    case(name).output().unwrap()
+    case(&["unshare", "--pid", "--fork", "--kill-child"], name).output().unwrap()
 }
 
 /// The text of a file, without the line feed at its end.

@@ -177,8 +177,20 @@ fn undo(address: &str, name: &str) {
     }
 }
 
-/// Attaches and detaches each namespace. While there is no daemon a client waits for it, as a user would; a request that
-/// the daemon's end cut off is undone, and counts as failed.
+/// Sends a request as soon as there is a daemon, as a user would.
+fn ask_daemon<T>(
+    address: &str,
+    ask: impl Fn(&mut Client) -> Result<T, ClientError>,
+) -> Result<T, ClientError> {
+    loop {
+        match Client::new(address).and_then(|mut client| ask(&mut client)) {
+            Err(ClientError::NotRunning { .. }) => std::thread::sleep(GLANCE),
+            answered => return answered,
+        }
+    }
+}
+
+/// Attaches and detaches each namespace. A request that the daemon's end cut off is undone, and counts as failed.
 pub fn attach(address: &str, namespaces: &[String], stop: &AtomicBool) -> Result<Counts, Failure> {
     let client = |name: &String| {
         let (name, request) = (name.clone(), request(name, "app", 0, 0));
@@ -186,13 +198,10 @@ pub fn attach(address: &str, namespaces: &[String], stop: &AtomicBool) -> Result
             let (begun, mut counts) = (Instant::now(), Counts::default());
             while !stop.load(Ordering::Relaxed) {
                 let since = Instant::now();
-                let attached = Client::new(address).and_then(|mut client| {
-                    client.attach(&request)?;
-                    client.detach(&name)
-                });
+                let attached = ask_daemon(address, |client| client.attach(&request))
+                    .and_then(|_| ask_daemon(address, |client| client.detach(&name)));
                 match attached {
                     Ok(_) => counts.times.push(since.elapsed()),
-                    Err(ClientError::NotRunning { .. }) => std::thread::sleep(GLANCE),
                     Err(error) => {
                         counts.fail(error);
                         undo(address, &name);
