@@ -23,6 +23,10 @@ use crate::types::{
 use connection::{Connection, Response};
 pub use error::ClientError;
 
+/// How often a request is sent again that no daemon has read: one that ends leaves those of its connections unread, and
+/// then those at its socket.
+const RETRIES: usize = 3;
+
 /// A client of the daemon. The connection is made by the first request and kept.
 #[derive(Debug)]
 pub struct Client {
@@ -431,14 +435,23 @@ impl Client {
         ClientError::Malformed { address: self.address.clone(), reason: reason.to_string() }
     }
 
-    /// Sends a request and brings its answer, unless that is a refusal.
+    /// Sends a request and brings its answer, unless that is a refusal. A daemon that ends leaves requests unread: they
+    /// are for the next one.
     fn send(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Response, ClientError> {
         let kept = self.connection.take().filter(Connection::idle);
         let mut connection = match kept {
             Some(connection) => connection,
             None => self.open()?,
         };
-        let response = connection.request(method, path, body).map_err(|source| self.failed(source))?;
+        let mut answer = connection.request(method, path, body);
+        for _ in 0..RETRIES {
+            if !answer.as_ref().is_err_and(|error| connection.is_unread(error)) {
+                break;
+            }
+            connection = self.open()?;
+            answer = connection.request(method, path, body);
+        }
+        let response = answer.map_err(|source| self.failed(source))?;
         if response.keep {
             self.connection = Some(connection);
         }

@@ -45,6 +45,13 @@ impl Connection {
         self.stream.set_nonblocking(false).is_ok() && silent && self.buffer.is_empty()
     }
 
+    /// Whether a request failed before the daemon had read all of it, so that it was not performed: the kernel resets a
+    /// unix socket whose other end is closed with unread bytes (`unix_release_sock`), and else it ends.
+    pub(super) fn is_unread(&self, error: &io::Error) -> bool {
+        let reset = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+        reset.contains(&error.kind()) && self.buffer.is_empty()
+    }
+
     /// Sends a request and reads its answer.
     pub(super) fn request(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> io::Result<Response> {
         self.send(method, path, body)?;

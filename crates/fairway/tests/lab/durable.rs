@@ -1,12 +1,14 @@
 //! The daemon dies and comes back, with the same flags or with others; the relay dies; the machine is rebooted.
 
 use std::net::{IpAddr, TcpListener};
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::dns::{DnsQuestion, RecordType};
 use fairway_api::filter::Filters;
-use fairway_api::types::{AttachNamespace, EndpointSettings};
+use fairway_api::types::{AttachNamespace, ConnectRequest, EndpointSettings};
+use fairway_api::{Client, ClientError};
 use fairway_kernel::conntrack::{Conntrack, Selector};
 use fairway_lab::{Lab, Outcome, Place, Question, Transfer, ask, serve_echo, serve_tcp};
 use fairway_model::Protocol;
@@ -223,6 +225,50 @@ fn a_bridge_address_that_does_not_fit_is_refused_and_all_runs_on() {
         stage.daemon.launch(&[]);
         stage.daemon.wait_until_ready();
         assert_same("and found as it was", &observe(&stage, &places), &owned);
+    });
+}
+
+#[test]
+fn a_daemon_that_is_asked_to_end_answers_what_is_in_flight() {
+    const MANY: usize = 32;
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::new(lab, &[]);
+        stage.network("web");
+        let names: Vec<String> = (0..MANY).map(|number| format!("s{number}")).collect();
+        let _sandboxes: Vec<_> = names.iter().map(|name| stage.sandbox(name, &[], &[])).collect();
+        let (address, barrier) = (stage.daemon.address().to_owned(), Barrier::new(MANY + 1));
+        for round in 0..4_u64 {
+            let answers: Vec<Result<(), ClientError>> = std::thread::scope(|scope| {
+                let connect = |name: &String| {
+                    let mut client = Client::new(&address).unwrap();
+                    let container = name.clone();
+                    let barrier = &barrier;
+                    scope.spawn(move || {
+                        client.ping().unwrap();
+                        barrier.wait();
+                        client.connect("web", &ConnectRequest { container, ..Default::default() })
+                    })
+                };
+                let clients: Vec<_> = names.iter().map(connect).collect();
+                barrier.wait();
+                std::thread::sleep(Duration::from_millis(3 * round));
+                stage.daemon.stop();
+                clients.into_iter().map(|client| client.join().unwrap()).collect()
+            });
+            stage.daemon.launch(&[]);
+            stage.daemon.wait_until_ready();
+            for (name, answer) in names.iter().zip(answers) {
+                let networks = stage.client().container(name).unwrap().network_settings.networks;
+                match answer {
+                    Ok(()) => assert!(networks.contains_key("web"), "round {round}: {name}"),
+                    Err(ClientError::NotRunning { .. }) => {}
+                    Err(error) => panic!("round {round}: {name}: {error:?}"),
+                }
+                if networks.contains_key("web") {
+                    stage.disconnect("web", name).unwrap();
+                }
+            }
+        }
     });
 }
 
