@@ -4,6 +4,8 @@ mod container;
 mod ignored;
 mod network;
 
-pub use container::{container, limits, namespace, publications, restart_policy, unpublications};
+pub use container::{
+    container, limit_changes, limits, namespace, publications, restart_policy, unpublications,
+};
 pub use ignored::{Ignored, IgnoredLimits};
 pub use network::{endpoint, network};

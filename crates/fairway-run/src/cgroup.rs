@@ -106,7 +106,8 @@ pub enum LimitError {
     },
 }
 
-/// Limits what the processes in the groups at these places use together. A limit that is none is left as it is.
+/// Limits what the processes in the groups at these places use together. A limit that is none is left as it is, and
+/// 0 processes are any number.
 ///
 /// # Errors
 /// [`LimitError`]: the limits before it are in force then.
@@ -121,7 +122,8 @@ pub fn limit(places: &[PathBuf], limits: &ResourceLimits) -> Result<(), LimitErr
         write_first(places, "processors", "cpu", &files)?;
     }
     if let Some(number) = limits.pids {
-        write_first(places, "processes", "pids", &[("pids.max", number.to_string())])?;
+        let text = if number == 0 { "max".to_owned() } else { number.to_string() };
+        write_first(places, "processes", "pids", &[("pids.max", text)])?;
     }
     Ok(())
 }

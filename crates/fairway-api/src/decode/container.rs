@@ -105,6 +105,12 @@ pub fn limits(memory: u64, nano_cpus: u64, pids: Option<i64>) -> ResourceLimits 
     ResourceLimits { memory: some(memory), nano_cpus: some(nano_cpus), pids: pids.and_then(some) }
 }
 
+/// Changes of limits in Docker's numbers, of which 0 and less is no number of processes, and else no change.
+pub fn limit_changes(memory: u64, nano_cpus: u64, pids: Option<i64>) -> ResourceLimits {
+    let pids = pids.map(|pids| pids.try_into().unwrap_or_default());
+    ResourceLimits { pids, ..limits(memory, nano_cpus, None) }
+}
+
 fn each<T>(
     texts: impl IntoIterator<Item = String>,
     read: impl Fn(&str) -> Result<T, ParseError>,

@@ -79,7 +79,7 @@ pub(super) fn update(engine: &dyn EngineApi, sandbox: &str, call: &Call) -> Resu
         "" => None,
         _ => Some(decode::restart_policy(&asked.restart_policy)?),
     };
-    let limits = decode::limits(asked.memory, asked.nano_cpus, asked.pids_limit);
+    let limits = decode::limit_changes(asked.memory, asked.nano_cpus, asked.pids_limit);
     let (id, running) = look(engine, |world| {
         world.find_sandbox(sandbox).map(|it| (it.id, it.running())).map_err(Failure::from)
     })?;

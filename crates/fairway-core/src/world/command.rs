@@ -273,7 +273,7 @@ pub enum Command {
         sandbox: String,
         /// The restart policy; none leaves it unchanged.
         restart: Option<RestartPolicy>,
-        /// The limits; one that is none is left unchanged.
+        /// The limits; one that is none is left unchanged, and 0 processes take the limit away.
         limits: ResourceLimits,
     },
     /// Takes back a start that could not be carried out.

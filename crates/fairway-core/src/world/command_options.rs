@@ -64,7 +64,7 @@ impl World {
         options.process.limits = ResourceLimits {
             memory: limits.memory.or(before.memory),
             nano_cpus: limits.nano_cpus.or(before.nano_cpus),
-            pids: limits.pids.or(before.pids),
+            pids: limits.pids.or(before.pids).filter(|pids| *pids > 0),
         };
         Ok(self.record_sandbox(sandbox))
     }
@@ -131,6 +131,9 @@ mod tests {
         assert_eq!(process.restart, RestartPolicy::UnlessStopped);
         let expected = ResourceLimits { memory: Some(64 << 20), nano_cpus: Some(5), pids: Some(7) };
         assert_eq!(process.limits, expected);
+        run(&mut world, d, [update(None, ResourceLimits { pids: Some(0), ..Default::default() })]);
+        let limits = world.find_sandbox("a").unwrap().options.process.limits;
+        assert_eq!(limits, ResourceLimits { pids: None, ..expected });
         let little = ResourceLimits { memory: Some(1), ..Default::default() };
         assert_eq!(refused(&mut world, d, update(None, little)), "Minimum memory limit allowed is 6MB");
     }

@@ -206,6 +206,8 @@ fn limits() {
         docker("inspect -f '{{.HostConfig.Memory}} {{.HostConfig.RestartPolicy.Name}}' small"),
         "134217728 always"
     );
+    docker("update --pids-limit -1 small");
+    assert_eq!(limit("pids.max").lines().next_back().unwrap(), "max");
     let refused = sh("docker update --cpu-shares 5 small 2>&1 || true");
     assert!(refused.contains("--cpu-shares (CpuShares) is not supported"), "{refused}");
     docker("rm -f small");
