@@ -17,7 +17,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     Target { name: "aardvark_file", run: fairway::face::aardvark::fuzz },
     Target { name: "api_container", run: api_container },
     Target { name: "api_network", run: api_network },
@@ -25,6 +25,7 @@ pub const TARGETS: [Target; 15] = [
     Target { name: "arp_frame", run: arp_frame },
     Target { name: "cni_configuration", run: fairway::face::cni::fuzz },
     Target { name: "command_line_values", run: command_line_values },
+    Target { name: "declaration", run: fairway::command::fuzz_declaration },
     Target { name: "dhcp_frame", run: dhcp_frame },
     Target { name: "dns_message", run: fairway_relay::resolver::fuzz },
     Target { name: "docker_plugin_call", run: fairway::face::docker_plugin::fuzz },

@@ -61,6 +61,8 @@ use fairway_kernel::system::inherit::unblock_signals;
 
 use crate::demo;
 use crate::logging::{self, Level, LogFormat};
+#[doc(hidden)]
+pub use declaration::fuzz as fuzz_declaration;
 use error::CommandError;
 use session::Session;
 pub use session::report;

@@ -32,3 +32,12 @@ const APPLIED: &str = "io.fairway.applied";
 
 /// The networks that are always there.
 const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
+
+/// Reads any bytes as a declaration; for fuzz targets.
+pub fn fuzz(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(file) = read(text)
+    {
+        let _ = Declaration::new(file, "file");
+    }
+}
