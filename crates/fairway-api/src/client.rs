@@ -7,6 +7,7 @@ mod trace;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use fairway_inspect::graph::{Collapse, Format, Picture};
 use serde::Serialize;
@@ -23,9 +24,10 @@ use crate::types::{
 use connection::{Connection, Response};
 pub use error::ClientError;
 
-/// How often a request is sent again that no daemon has read: one that ends leaves those of its connections unread, and
-/// then those at its socket.
+/// How often a request that no daemon has read is sent again.
 const RETRIES: usize = 3;
+/// How long to wait before, since a daemon with too many clients leaves requests unread too.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A client of the daemon. The connection is made by the first request and kept.
 #[derive(Debug)]
@@ -435,27 +437,39 @@ impl Client {
         ClientError::Malformed { address: self.address.clone(), reason: reason.to_string() }
     }
 
-    /// Sends a request and brings its answer, unless that is a refusal. A daemon that ends leaves requests unread: they
-    /// are for the next one.
+    /// Sends a request and brings its answer, unless that is a refusal.
     fn send(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Response, ClientError> {
         let kept = self.connection.take().filter(Connection::idle);
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => self.open()?,
-        };
-        let mut answer = connection.request(method, path, body);
-        for _ in 0..RETRIES {
-            if !answer.as_ref().is_err_and(|error| connection.is_unread(error)) {
-                break;
-            }
-            connection = self.open()?;
-            answer = connection.request(method, path, body);
-        }
-        let response = answer.map_err(|source| self.failed(source))?;
+        let (connection, response) =
+            self.answered(kept, |connection| connection.request(method, path, body))?;
         if response.keep {
             self.connection = Some(connection);
         }
         if response.status < 400 { Ok(response) } else { Err(refused(&response)) }
+    }
+
+    /// Performs an exchange on a connection, or on another one if no daemon reads the request: one that ends leaves those
+    /// of its connections and of its socket unread, for the next daemon.
+    fn answered<T>(
+        &self,
+        kept: Option<Connection>,
+        mut exchange: impl FnMut(&mut Connection) -> io::Result<T>,
+    ) -> Result<(Connection, T), ClientError> {
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => self.open()?,
+        };
+        let mut retries = 0..RETRIES;
+        loop {
+            match exchange(&mut connection) {
+                Ok(answer) => return Ok((connection, answer)),
+                Err(error) if Connection::is_unread(&error) && retries.next().is_some() => {
+                    std::thread::sleep(RETRY_PAUSE);
+                    connection = self.open()?;
+                }
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
     }
 
     fn open(&self) -> Result<Connection, ClientError> {

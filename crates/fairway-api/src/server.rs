@@ -71,15 +71,15 @@ const LOOKS_AT_ONCE: usize = 16;
 const ENDINGS_AT_ONCE: usize = 32;
 /// How many connections above the limit get a reply at once; further ones are closed without a reply.
 const REFUSALS_AT_ONCE: usize = 64;
-/// How many calls of the daemon's other parts run at once: those of a Docker plugin, restarts, the watchdog's.
-const OTHERS_AT_ONCE: usize = 64;
+/// How many threads the daemon's other parts have: those of a Docker plugin, which limits its calls, restarts, the watchdog.
+const OTHERS: usize = 64;
 /// How many threads run engine calls.
-const THREADS: usize = CALLS_AT_ONCE + LOOKS_AT_ONCE + ENDINGS_AT_ONCE + SCRAPES_AT_ONCE + OTHERS_AT_ONCE;
+const THREADS: usize = CALLS_AT_ONCE + LOOKS_AT_ONCE + ENDINGS_AT_ONCE + SCRAPES_AT_ONCE + OTHERS;
 /// How often connections whose client takes too long to send a request are closed.
 const SLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How long replies in progress may take when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(2);
-/// How much longer those may take that perform a change.
+/// How much longer changes in progress may take.
 const CHANGES_DRAIN: Duration = Duration::from_secs(20);
 
 /// Creates the runtime of [`serve`], in which `shutdown` can be set up before.
@@ -179,7 +179,7 @@ async fn accept(
     if drained.is_err() {
         // Events, logs and ends of processes may never come.
         let _ = tokio::time::timeout(CHANGES_DRAIN, clients.finish_work()).await;
-        tracing::debug!("cut connections whose replies took too long");
+        tracing::debug!("cut connections whose replies wait or took too long");
     }
     Ok(())
 }
@@ -244,19 +244,14 @@ impl Server {
         while !reads && !self.engine.is_started() {
             tokio::time::sleep(START_GLANCE).await;
         }
-        let waits = matches!(
-            route,
-            Route::Wait(_)
-                | Route::Attach(_)
-                | Route::ExecStart(_)
-                | Route::Events
-                | Route::Trace
-                | Route::Stop(_)
-                | Route::Remove(_)
-                | Route::Restart(_)
-                | Route::Logs(_)
-                | Route::Stats(_)
-        );
+        let waits = match route {
+            Route::Wait(_) | Route::Events | Route::Trace | Route::Logs(_) | Route::Stats(_) => true,
+            Route::Attach(_) | Route::ExecStart(_) | Route::Stop(_) | Route::Restart(_) => true,
+            // The program that they run asks the daemon, or the next one.
+            Route::Start(_) | Route::Top(_) => true,
+            Route::Remove(_) => call.flag("force"),
+            _ => false,
+        };
         connection.set_activity(if waits { Activity::Waiting } else { Activity::Working });
         match route {
             Route::Ping => Ok(system::ping(head.method == Method::HEAD)),

@@ -107,7 +107,7 @@ pub enum LimitError {
 }
 
 /// Limits what the processes in the groups at these places use together. A limit that is none is left as it is, and
-/// 0 processes are any number.
+/// 0 removes the limit of processes.
 ///
 /// # Errors
 /// [`LimitError`]: the limits before it are in force then.
@@ -123,7 +123,11 @@ pub fn limit(places: &[PathBuf], limits: &ResourceLimits) -> Result<(), LimitErr
     }
     if let Some(number) = limits.pids {
         let text = if number == 0 { "max".to_owned() } else { number.to_string() };
-        write_first(places, "processes", "pids", &[("pids.max", text)])?;
+        match write_first(places, "processes", "pids", &[("pids.max", text)]) {
+            // There is none.
+            Err(LimitError::NoController { .. }) if number == 0 => {}
+            written => written?,
+        }
     }
     Ok(())
 }

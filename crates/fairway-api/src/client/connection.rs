@@ -47,9 +47,8 @@ impl Connection {
 
     /// Whether a request failed before the daemon had read all of it, so that it was not performed: the kernel resets a
     /// unix socket whose other end is closed with unread bytes (`unix_release_sock`), and else it ends.
-    pub(super) fn is_unread(&self, error: &io::Error) -> bool {
-        let reset = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
-        reset.contains(&error.kind()) && self.buffer.is_empty()
+    pub(super) fn is_unread(error: &io::Error) -> bool {
+        [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe].contains(&error.kind())
     }
 
     /// Sends a request and reads its answer.

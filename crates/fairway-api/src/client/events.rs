@@ -32,9 +32,8 @@ impl Client {
         path: &str,
         show: &mut dyn FnMut(T) -> bool,
     ) -> Result<(), ClientError> {
-        let mut connection = self.open()?;
         let (mut rest, mut malformed) = (Vec::new(), None);
-        let outcome = connection.stream("GET", path, &mut |chunk| {
+        let mut take = |chunk: &[u8]| {
             rest.extend_from_slice(chunk);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
@@ -50,11 +49,12 @@ impl Client {
                 }
             }
             true
-        });
+        };
+        let outcome = self.answered(None, |connection| connection.stream("GET", path, &mut take));
         if let Some(error) = malformed {
             return Err(self.malformed(error));
         }
-        let response = outcome.map_err(|source| self.failed(source))?;
+        let (_, response) = outcome?;
         if response.status < 400 { Ok(()) } else { Err(refused(&response)) }
     }
 }

@@ -105,9 +105,10 @@ pub fn limits(memory: u64, nano_cpus: u64, pids: Option<i64>) -> ResourceLimits 
     ResourceLimits { memory: some(memory), nano_cpus: some(nano_cpus), pids: pids.and_then(some) }
 }
 
-/// Changes of limits in Docker's numbers, of which 0 and less is no number of processes, and else no change.
+/// Changed limits in Docker's numbers: a negative number of processes removes that limit, and 0, which old clients always
+/// send, changes none.
 pub fn limit_changes(memory: u64, nano_cpus: u64, pids: Option<i64>) -> ResourceLimits {
-    let pids = pids.map(|pids| pids.try_into().unwrap_or_default());
+    let pids = pids.filter(|pids| *pids != 0).map(|pids| pids.try_into().unwrap_or_default());
     ResourceLimits { pids, ..limits(memory, nano_cpus, None) }
 }
 

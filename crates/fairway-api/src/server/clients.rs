@@ -155,7 +155,7 @@ impl Clients {
         Requests { begun: state.begun, in_progress }
     }
 
-    /// Returns when no request is being performed and all their replies are sent.
+    /// Returns when no request is being performed, and the replies are handed to the connections.
     pub(super) async fn finish_work(&self) {
         let works = || self.lock().open.values().any(|open| open.activity == Activity::Working);
         while works() {

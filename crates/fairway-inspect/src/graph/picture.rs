@@ -255,7 +255,7 @@ impl Picture {
         picture
     }
 
-    /// Adds what the kernel has otherwise than planned: of much only the beginning.
+    /// Adds the first objects that differ from the Plan.
     pub fn add_drift(&mut self, changes: &[ObjectChange]) {
         let line = |change: &ObjectChange| format!("drift: {change}");
         self.drift = changes.iter().take(DRIFT_LINES).map(line).collect();

@@ -20,8 +20,8 @@ const MOST_OUTPUT: usize = 1_000_000;
 const MOST_INPUT: usize = 64 << 10;
 /// How much is read at once.
 const PIECE: usize = 16 << 10;
-/// How long clients have to take the rest of the output when the command has ended.
-const LAST: Duration = Duration::from_secs(5);
+/// How long clients have to take the rest of the output when the command has ended, all together: its end is reported then.
+const LAST: Duration = Duration::from_secs(10);
 
 /// The clients of one command.
 #[derive(Debug)]

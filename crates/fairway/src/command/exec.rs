@@ -14,10 +14,12 @@ use std::fs;
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a process that begins is looked at.
 const GLANCE: Duration = Duration::from_millis(1);
+/// How long it may take to begin.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What to run, and in which sandbox.
 #[derive(Debug, Args)]
@@ -86,8 +88,11 @@ impl ExecOptions {
 /// Waits until a process that begins has its image as its root directory, not the host's. One that cannot get there ends.
 fn await_image(root: &Path) -> io::Result<()> {
     let identity = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino()));
-    let host = identity(Path::new("/"))?;
+    let (host, deadline) = (identity(Path::new("/"))?, Instant::now() + PATIENCE);
     while identity(root)? == host {
+        if Instant::now() > deadline {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "its root directory is still the host's"));
+        }
         std::thread::sleep(GLANCE);
     }
     Ok(())
