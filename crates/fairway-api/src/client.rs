@@ -3,11 +3,10 @@
 mod connection;
 mod error;
 mod events;
+mod send;
 mod trace;
 
-use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use fairway_inspect::graph::{Collapse, Format, Picture};
 use serde::Serialize;
@@ -17,17 +16,12 @@ use crate::filter::Filters;
 use crate::types::{
     AttachNamespace, AttachRequest, Attached, ConnectRequest, ContainerCreate, ContainerInspect,
     ContainerSummary, ContainerUpdate, ContainersDeleted, Created, DetachRequest, Diagnosis,
-    DisconnectRequest, ErrorMessage, Exited, Explained, Info, JoinRequest, LeaveRequest, NetworkCreate,
-    NetworkInspect, NetworkStats, NetworksDeleted, PlanDifference, Planned, PortMap, PublishPorts,
-    PublishedPorts, Reloaded, UpdateNetwork, Version, WaitReply,
+    DisconnectRequest, Exited, Explained, Info, JoinRequest, LeaveRequest, NetworkCreate, NetworkInspect,
+    NetworkStats, NetworksDeleted, PlanDifference, Planned, PortMap, PublishPorts, PublishedPorts, Reloaded,
+    UpdateNetwork, Version, WaitReply,
 };
 use connection::{Connection, Response};
 pub use error::ClientError;
-
-/// How often a request that no daemon has read is sent again.
-const RETRIES: usize = 3;
-/// How long to wait before, since a daemon with too many clients leaves requests unread too.
-const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A client of the daemon. The connection is made by the first request and kept.
 #[derive(Debug)]
@@ -436,64 +430,6 @@ impl Client {
     fn malformed(&self, reason: impl ToString) -> ClientError {
         ClientError::Malformed { address: self.address.clone(), reason: reason.to_string() }
     }
-
-    /// Sends a request and brings its answer, unless that is a refusal.
-    fn send(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Response, ClientError> {
-        let kept = self.connection.take().filter(Connection::idle);
-        let (connection, response) =
-            self.answered(kept, |connection| connection.request(method, path, body))?;
-        if response.keep {
-            self.connection = Some(connection);
-        }
-        if response.status < 400 { Ok(response) } else { Err(refused(&response)) }
-    }
-
-    /// Performs an exchange on a connection, or on another one if no daemon reads the request: one that ends leaves those
-    /// of its connections and of its socket unread, for the next daemon.
-    fn answered<T>(
-        &self,
-        kept: Option<Connection>,
-        mut exchange: impl FnMut(&mut Connection) -> io::Result<T>,
-    ) -> Result<(Connection, T), ClientError> {
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => self.open()?,
-        };
-        let mut retries = 0..RETRIES;
-        loop {
-            match exchange(&mut connection) {
-                Ok(answer) => return Ok((connection, answer)),
-                Err(error) if Connection::is_unread(&error) && retries.next().is_some() => {
-                    std::thread::sleep(RETRY_PAUSE);
-                    connection = self.open()?;
-                }
-                Err(error) => return Err(self.failed(error)),
-            }
-        }
-    }
-
-    fn open(&self) -> Result<Connection, ClientError> {
-        Connection::open(&self.path).map_err(|source| match source.kind() {
-            io::ErrorKind::PermissionDenied => ClientError::Denied { address: self.address.clone() },
-            _ => ClientError::NotRunning { address: self.address.clone(), source },
-        })
-    }
-
-    fn failed(&self, source: io::Error) -> ClientError {
-        match source.kind() {
-            io::ErrorKind::InvalidData => self.malformed(source),
-            _ => ClientError::Lost { address: self.address.clone(), source },
-        }
-    }
-}
-
-/// What a refusal says.
-fn refused(response: &Response) -> ClientError {
-    let message = match serde_json::from_slice::<ErrorMessage>(&response.body) {
-        Ok(error) if !error.message.is_empty() => error.message,
-        _ => format!("the daemon refused with status {}", response.status),
-    };
-    ClientError::Refused { status: response.status, message }
 }
 
 /// Percent-encodes all that is not unreserved (RFC 3986, section 2.3).

@@ -2,7 +2,8 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{Client, ClientError, encode, refused};
+use super::send::refused;
+use super::{Client, ClientError, encode};
 use crate::filter::Filters;
 use crate::types::EventMessage;
 
