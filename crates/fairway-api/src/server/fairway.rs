@@ -202,10 +202,11 @@ pub(super) fn graph(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failur
     // A program gets all of it, and asks for the drift where it wants to know it.
     if format != Format::Json {
         picture.collapse(collapse);
-        match engine.plan_difference() {
-            Ok(difference) if networks.is_empty() => picture.add_drift(&difference.changes),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "failed to read the drift for a picture: {error}"),
+        if networks.is_empty() {
+            match engine.plan_difference() {
+                Ok(difference) => picture.add_drift(&difference.changes),
+                Err(error) => tracing::warn!(%error, "failed to read the drift for a picture: {error}"),
+            }
         }
     }
     Ok(Reply::document(format.media_type(), draw(&picture, format)))
