@@ -2,12 +2,13 @@
 //! compromised.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use fairway_core::object::{Key, Object, SocketUse};
 use fairway_core::plan::Plan;
+use fairway_core::traffic;
 use fairway_kernel::namespace::{self, Handle};
 use fairway_model::{Protocol, ResolverAddresses, SandboxId};
 use fairway_relay::table::{Change, Record, RecordKey, RecordWithSockets};
@@ -122,7 +123,7 @@ fn is_port(
         Protocol::Udp => is(socket, SocketType::DGRAM, ipproto::UDP, address),
         Protocol::Sctp => is(socket, SocketType::STREAM, ipproto::SCTP, address).or_else(|reason| {
             // On a kernel without SCTP, an unbound socket is kept instead.
-            let nowhere = SocketAddr::new(unspecified(address), 0);
+            let nowhere = traffic::wildcard(SocketAddr::new(address.ip(), 0));
             is(socket, SocketType::DGRAM, ipproto::UDP, nowhere).map_err(|_| reason)
         }),
     }
@@ -174,10 +175,6 @@ fn is(
         bound if bound == address => Ok(()),
         bound => Err(format!("its socket is bound to {bound}")),
     }
-}
-
-fn unspecified(address: SocketAddr) -> IpAddr {
-    if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
 fn bound_to(socket: &OwnedFd) -> Result<SocketAddr, String> {
