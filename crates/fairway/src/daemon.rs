@@ -27,6 +27,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use fairway_api::{Clients, Limits};
 use fairway_engine::{Engine, EngineError, Options, Removed};
@@ -36,7 +37,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub use arguments::{DOCKER_PLUGIN_VARIABLE, DaemonArguments};
 pub use configuration::{Configuration, EXEC_ROOT};
@@ -57,6 +58,8 @@ const FIRST_INHERITED: u32 = 3;
 const DESCRIPTORS: u64 = 1 << 18;
 /// The descriptors that the table has place for from the start: 128 KiB of the kernel's memory.
 const TABLE: u64 = 1 << 14;
+/// How long calls of the plugin may go on when the API's clients have been answered.
+const PLUGIN_DRAIN: Duration = Duration::from_secs(20);
 
 /// Why the daemon does not run.
 #[derive(Debug, Error)]
@@ -181,19 +184,25 @@ fn run(arguments: DaemonArguments, plugin: &Arc<dyn Plugin>, log: &Log) -> Resul
     }
     let control = Arc::new(control);
     restart::follow(&runtime, Arc::clone(&control) as _);
+    let plugin_end = watch::Sender::new(false);
     match (configuration.docker_plugin, configuration.on_demand) {
-        (true, _) => serve_plugin(&runtime, &**plugin, &control)?,
+        (true, _) => {
+            serve_plugin(&runtime, &**plugin, &control, &configuration.exec_root, plugin_end.subscribe())?
+        }
         (false, true) => {}
-        (false, false) => plugin.forget(),
+        (false, false) => plugin.forget(&configuration.exec_root),
     }
     if let Some(address) = configuration.metrics {
         serve_metrics(&runtime, address, &control, &clients)?;
     }
     let mut end = pin!(async {
-        tokio::select! {
+        let failed = tokio::select! {
             () = signals.until_end(reload) => None,
             error = failure(started, &configuration.socket) => Some(error),
-        }
+        };
+        // At once: what dockerd asks from now on is for the next daemon.
+        plugin_end.send_replace(true);
+        failed
     });
     let failed = loop {
         let mut ended = None;
@@ -211,6 +220,11 @@ fn run(arguments: DaemonArguments, plugin: &Arc<dyn Plugin>, log: &Log) -> Resul
             (None, _) => {}
         }
     };
+    plugin_end.send_replace(true);
+    let answered = async { tokio::time::timeout(PLUGIN_DRAIN, plugin_end.closed()).await };
+    if runtime.block_on(answered).is_err() {
+        tracing::warn!("cut off calls of the plugin that took too long");
+    }
     runtime.shutdown_background();
     engine.finish_background_work();
     if let Some(path) = &configuration.pid_file {
@@ -239,14 +253,16 @@ fn serve_metrics(
     Ok(())
 }
 
-/// Serves a plugin while the runtime runs.
+/// Serves a plugin until `end` is true.
 fn serve_plugin(
     runtime: &Runtime,
     plugin: &dyn Plugin,
     control: &Arc<EngineAdapter>,
+    exec_root: &Path,
+    end: watch::Receiver<bool>,
 ) -> Result<(), DaemonError> {
     let path = || plugin.socket().to_owned();
-    let served = plugin.serve(runtime, Arc::clone(control) as _);
+    let served = plugin.serve(runtime, Arc::clone(control) as _, exec_root, end);
     Ok(served.map_err(|source| listen::ListenError::Refused { path: path(), source })?)
 }
 
@@ -263,7 +279,11 @@ async fn until_idle(on_demand: Option<&mut OnDemand>) {
 ///
 /// # Errors
 /// A daemon runs, or sandboxes do, or the kernel refuses.
-pub fn remove(configuration: &Configuration, force: bool) -> Result<Removed, DaemonError> {
+pub fn remove(
+    configuration: &Configuration,
+    plugin: &dyn Plugin,
+    force: bool,
+) -> Result<Removed, DaemonError> {
     let socket = &configuration.socket;
     // The lock that an on-demand daemon has for this process is for no other program.
     let _ = close_on_exec_from(FIRST_INHERITED);
@@ -274,6 +294,7 @@ pub fn remove(configuration: &Configuration, force: bool) -> Result<Removed, Dae
     listen::remove(configuration);
     on_demand::Precedence::forget(&configuration.exec_root);
     relay::forget();
+    plugin.forget(&configuration.exec_root);
     on_demand::delete_files(configuration);
     // What others put there stays, and the directory with it.
     let _ = std::fs::remove_dir(&configuration.exec_root);

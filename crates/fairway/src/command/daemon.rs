@@ -65,8 +65,7 @@ impl DaemonOptions {
 
 /// Removes what the daemon made, and prints what was removed.
 pub(super) fn remove(configuration: &Configuration, force: bool) -> Result<(), CommandError> {
-    let removed = daemon::remove(configuration, force)?;
-    DockerPlugin::default().forget();
+    let removed = daemon::remove(configuration, &DockerPlugin::default(), force)?;
     removed.stopped.iter().try_for_each(|name| print_line(&format!("stopped {name}")))?;
     print_line("removed tables, links, routes and the relay; restored forwarding and interfaces")
 }

@@ -7,20 +7,28 @@ use std::sync::Arc;
 use fairway_api::{Applied, Failure, Located};
 use fairway_core::world::{Command, World};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 /// A plugin of another program.
 pub trait Plugin: Send + Sync {
     /// Where the other program looks for it.
     fn socket(&self) -> &Path;
 
-    /// Serves it while the runtime runs.
+    /// Serves it in the runtime until `end` is true, and drops `end` when all calls are answered. It goes on
+    /// from the requests that a former daemon of this exec root answered.
     ///
     /// # Errors
     /// The system refuses the socket, or a thread.
-    fn serve(&self, runtime: &Runtime, engine: Arc<dyn PluginEngine>) -> io::Result<()>;
+    fn serve(
+        &self,
+        runtime: &Runtime,
+        engine: Arc<dyn PluginEngine>,
+        exec_root: &Path,
+        end: watch::Receiver<bool>,
+    ) -> io::Result<()>;
 
-    /// Removes the socket of a daemon that served it and does so no more.
-    fn forget(&self);
+    /// Removes the socket and the files of a daemon that served it and does so no more.
+    fn forget(&self, exec_root: &Path);
 
     /// Compares the World with what the other program has.
     fn compare(&self, engine: &dyn PluginEngine);

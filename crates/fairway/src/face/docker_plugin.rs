@@ -8,6 +8,7 @@ mod answer;
 mod call;
 mod collect;
 mod compare;
+mod created;
 mod describe;
 mod error;
 mod ownership;
@@ -25,9 +26,11 @@ use fairway_core::world::{Command, World};
 use fairway_kernel::unix_socket;
 use rustix::net::SocketType;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use answer::Plugin;
 use collect::Collector;
+use created::Created;
 
 use crate::daemon::{self, PluginEngine};
 
@@ -51,19 +54,26 @@ impl daemon::Plugin for DockerPlugin {
         Path::new(SOCKET)
     }
 
-    fn serve(&self, runtime: &Runtime, engine: Arc<dyn PluginEngine>) -> io::Result<()> {
-        let path = self.socket();
+    fn serve(
+        &self,
+        runtime: &Runtime,
+        engine: Arc<dyn PluginEngine>,
+        exec_root: &Path,
+        end: watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let path = Path::new(SOCKET);
         path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
         let listener: UnixListener = unix_socket::listen(path, SocketType::STREAM, MODE, BACKLOG)?.into();
         listener.set_nonblocking(true)?;
         collect::start(&engine, &self.collector)?;
-        let plugin = Plugin::new(engine, Arc::clone(&self.collector));
-        runtime.spawn(server::accept(listener, Arc::new(plugin)));
+        let plugin = Plugin::new(engine, Arc::clone(&self.collector), Created::under(exec_root));
+        runtime.spawn(server::accept(listener, path, Arc::new(plugin), end));
         Ok(())
     }
 
     /// dockerd tries for a quarter of a minute to connect to a socket that is not served.
-    fn forget(&self) {
+    fn forget(&self, exec_root: &Path) {
+        Created::under(exec_root).clear();
         let path = self.socket();
         if path.exists() && !unix_socket::is_served(path, SocketType::STREAM) {
             // What is left costs dockerd this wait, and nothing else.

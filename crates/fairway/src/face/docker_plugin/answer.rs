@@ -1,16 +1,16 @@
 //! Answers the calls of dockerd by commands of the engine.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fairway_api::{Applied, Failure};
 use fairway_core::world::Command;
-use fairway_model::{EndpointId, EndpointRequest, RefusalKind};
+use fairway_model::RefusalKind;
 use serde_json::{Value, json};
 
 use super::call::Call;
 use super::collect::Collector;
+use super::created::Created;
 use super::describe;
 use super::error::Error;
 use super::pools;
@@ -24,18 +24,13 @@ const GLANCE: Duration = Duration::from_millis(2);
 pub struct Plugin {
     engine: Arc<dyn PluginEngine>,
     collector: Arc<Collector>,
-    /// The endpoints that were created and have not joined yet.
-    created: Mutex<BTreeMap<EndpointId, EndpointRequest>>,
+    created: Created,
 }
 
 impl Plugin {
     /// The plugin of an engine.
-    pub fn new(engine: Arc<dyn PluginEngine>, collector: Arc<Collector>) -> Self {
-        Self { engine, collector, created: Mutex::default() }
-    }
-
-    fn created(&self) -> MutexGuard<'_, BTreeMap<EndpointId, EndpointRequest>> {
-        self.created.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn new(engine: Arc<dyn PluginEngine>, collector: Arc<Collector>, created: Created) -> Self {
+        Self { engine, collector, created }
     }
 
     /// Answers a call.
@@ -128,15 +123,14 @@ impl Plugin {
         if self.engine.look(|world| world.network(network).is_none()).unwrap_or(false) {
             return Err(Error::UnknownNetwork(network.short()));
         }
-        self.created().insert(id, endpoint);
+        self.created.insert(id, &endpoint).map_err(Error::Remember)?;
         let mac_address = chosen.map(|mac| mac.to_string()).unwrap_or_default();
         Ok(json!({"Interface": Interface { mac_address, ..Interface::default() }}))
     }
 
     fn join(&self, request: &protocol::Join) -> Result<Value, Error> {
         let id = describe::endpoint_id(&request.endpoint)?;
-        let created = self.created().remove(&id);
-        let endpoint = created.ok_or_else(|| Error::NotCreated(id.short()))?;
+        let endpoint = self.created.take(id).ok_or_else(|| Error::NotCreated(id.short()))?;
         self.collector.joins(id);
         let network = describe::network_id(&request.network)?;
         let replaced = self.engine.look(|world| describe::replaced(world, network, &endpoint));
@@ -159,7 +153,7 @@ impl Plugin {
 
     fn delete_endpoint(&self, id: &str) -> Result<(), Error> {
         let endpoint = describe::endpoint_id(id)?;
-        self.created().remove(&endpoint);
+        self.created.take(endpoint);
         Ok(self.execute_if_known(Command::DeleteEndpoint { endpoint })?)
     }
 }

@@ -52,9 +52,12 @@ pub enum Error {
         "the daemon does not know network {0}: its data root is another one, or was deleted: remove the network (docker network rm) and create it again"
     )]
     UnknownNetwork(String),
-    /// The endpoint was created before the daemon was restarted, or never.
+    /// An endpoint cannot be remembered until it joins.
+    #[error("cannot create the endpoint: cannot write its file in the exec root: {0}")]
+    Remember(#[source] std::io::Error),
+    /// The endpoint was never created, or its file is gone.
     #[error(
-        "cannot join endpoint {0}: the daemon does not know it, since it was restarted meanwhile: start the container again"
+        "cannot join endpoint {0}: the daemon does not know it, or knows it no more: start the container again"
     )]
     NotCreated(String),
     /// The engine refuses.

@@ -9,7 +9,7 @@ use super::{
     listed, networks, run, wait_until_listed,
 };
 use crate::docker::{docker, start};
-use crate::stage::{self, PROGRAM, sh, succeeds, wait_for};
+use crate::stage::{self, PROGRAM, Stage, printed, sh, wait_for};
 
 #[test]
 fn containers_outlive_fairway_and_are_gone_with_dockerd() {
@@ -80,34 +80,50 @@ fn containers_live_on_without_dockerd() {
     });
 }
 
+/// Starts containers while the daemon is ended by a signal and replaced, and says which starts failed at first.
+fn replace_daemon_at_starts(stage: &Stage, signal: Signal) -> Vec<u64> {
+    let (mut fairway_daemon, _dockerd) = host(stage, &[]);
+    let mut failed = Vec::new();
+    docker("network create -d fairway --ipam-driver fairway --subnet 10.80.0.0/24 app");
+    for round in 0..6_u64 {
+        let name = format!("web{round}");
+        let started = std::thread::spawn({
+            let name = name.clone();
+            move || {
+                let options = "--network app -p 8080:80 bb httpd -f -p 80 -h /etc";
+                printed(&format!("docker -H unix:///run/docker.sock run -d --name {name} {options}"))
+                    .is_some()
+            }
+        });
+        std::thread::sleep(Duration::from_millis(60 + 70 * round));
+        fairway_daemon.signal(signal);
+        fairway_daemon.0.wait().unwrap();
+        fairway_daemon = fairway(&[]);
+        // What was refused is started again, as its reason says.
+        if !started.join().unwrap() {
+            failed.push(round);
+            docker(&format!("start {name}"));
+        }
+        await_server(&name);
+        assert!(fetched("127.0.0.1:8080") && fetched_by_neighbor("192.0.2.1:8080"), "{round}");
+        wait_until_listed(&[&name]);
+        docker(&format!("rm -f {name}"));
+        wait_until_listed(&[]);
+    }
+    docker("network rm app");
+    assert_nothing_is_left();
+    failed
+}
+
 #[test]
 fn a_daemon_that_is_killed_at_any_time_leaves_nothing_behind() {
+    stage::run(&PROGRAMS, |stage| drop(replace_daemon_at_starts(stage, Signal::KILL)));
+}
+
+#[test]
+fn containers_start_while_the_daemon_is_replaced() {
     stage::run(&PROGRAMS, |stage| {
-        let (mut fairway_daemon, _dockerd) = host(stage, &[]);
-        docker("network create -d fairway --ipam-driver fairway --subnet 10.80.0.0/24 app");
-        for round in 0..6_u64 {
-            let name = format!("web{round}");
-            let started = std::thread::spawn({
-                let name = name.clone();
-                move || {
-                    let options = "--network app -p 8080:80 bb httpd -f -p 80 -h /etc";
-                    succeeds(&format!("docker -H unix:///run/docker.sock run -d --name {name} {options}"))
-                }
-            });
-            std::thread::sleep(Duration::from_millis(60 + 70 * round));
-            drop(fairway_daemon);
-            fairway_daemon = fairway(&[]);
-            // What was refused is started again, as its reason says.
-            if !started.join().unwrap() {
-                docker(&format!("start {name}"));
-            }
-            await_server(&name);
-            assert!(fetched("127.0.0.1:8080") && fetched_by_neighbor("192.0.2.1:8080"), "{round}");
-            wait_until_listed(&[&name]);
-            docker(&format!("rm -f {name}"));
-            wait_until_listed(&[]);
-        }
-        docker("network rm app");
-        assert_nothing_is_left();
+        let failed = replace_daemon_at_starts(stage, Signal::TERM);
+        assert!(failed.is_empty(), "{failed:?}");
     });
 }
