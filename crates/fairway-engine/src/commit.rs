@@ -19,10 +19,11 @@ mod undo;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use fairway_core::world::{Change, Command, CreateNetwork, Event, PARENT_OPTION, Requester, Subject, World};
 use fairway_inspect::metrics::CommandMeasurements;
+use fairway_kernel::clock;
 use fairway_model::{SandboxKind, SandboxState};
 use fairway_store::Store;
 
@@ -46,13 +47,6 @@ pub(crate) struct Committer {
     pub overlapping_routes: Mutex<BTreeSet<(String, String)>>,
     /// How long commands took, and how many were not carried out.
     pub measured: Mutex<CommandMeasurements>,
-}
-
-/// Nanoseconds since 1970, by the clock of the host.
-#[expect(clippy::disallowed_methods, reason = "the wall clock of the engine")]
-pub(crate) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Logs which process requested a change. Networks change rarely, sandboxes may change hundreds of times a second.
@@ -115,7 +109,7 @@ impl Committer {
 
     /// Nanoseconds since 1970.
     pub fn now(&self) -> i64 {
-        now()
+        clock::wall()
     }
 
     /// Forgets the files of sandboxes that are no longer in the World.

@@ -13,6 +13,7 @@ use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::metrics::Measurements;
 use fairway_inspect::trace::TraceRequest;
+use fairway_kernel::clock;
 use fairway_kernel::iptables::Flavour;
 use fairway_kernel::namespace::Workers;
 use fairway_model::{NetworkId, ProcessIdentity, Rng, SandboxId, Settings};
@@ -29,6 +30,7 @@ use crate::apply::flows::Flows;
 use crate::apply::relay_link::{RelayLink, StartRelay};
 use crate::apply::resolvers::Resolvers;
 use crate::apply::sweeper::Sweeper;
+use crate::commit::Committer;
 use crate::commit::effects::HostEffects;
 use crate::commit::events::{EventListener, Events};
 use crate::commit::exit_waiters::{ExitListener, ExitWaiters};
@@ -40,7 +42,6 @@ use crate::commit::records::{Orphan, STORE, STORE_PATIENCE, load, save_all};
 use crate::commit::state::State;
 use crate::commit::stop::Stopping;
 use crate::commit::store::RecordStore;
-use crate::commit::{Committer, now};
 use crate::failpoint::{failpoint, started};
 use crate::inspect::Inspector;
 use crate::inspect::doctor::Diagnosis;
@@ -95,7 +96,7 @@ fn create_directory(path: &Path) -> Result<(), EngineError> {
 
 fn seed() -> u64 {
     // Without randomness from the kernel, identifiers are as good as the clock.
-    getrandom::u64().unwrap_or_else(|_| now() as u64)
+    getrandom::u64().unwrap_or_else(|_| clock::wall() as u64)
 }
 
 impl Engine {
@@ -142,7 +143,7 @@ impl Engine {
         let files = SandboxFiles::under(&options.exec_root, &options.data_root);
         let configure = Command::Configure { settings: Box::new(options.settings), host: Box::new(host) };
         world
-            .apply(configure, now(), &mut rng)?
+            .apply(configure, clock::wall(), &mut rng)?
             .warnings
             .iter()
             .for_each(|warning| tracing::warn!("{warning}"));
@@ -152,7 +153,7 @@ impl Engine {
             let recorded = process.and_then(|process| (options.exit_record)(&files.log(sandbox), process));
             let code = recorded.unwrap_or(UNKNOWN_EXIT_CODE);
             let stop = Command::StopSandbox { sandbox: sandbox.to_string(), code, process: None };
-            world.apply(stop, now(), &mut rng)?;
+            world.apply(stop, clock::wall(), &mut rng)?;
         }
         restore_forwarding(&before, world.host_state())?;
         release_bridges(&adopted, &world);

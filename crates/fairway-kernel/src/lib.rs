@@ -5,6 +5,7 @@
 
 pub mod announce;
 pub mod capture;
+pub mod clock;
 pub mod conntrack;
 pub mod dhcp;
 pub mod duplicate_address;

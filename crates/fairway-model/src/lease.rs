@@ -31,6 +31,19 @@ pub struct Lease {
     pub lost: bool,
 }
 
+impl Lease {
+    /// The lease by another clock, which is ahead by so many nanoseconds.
+    #[must_use]
+    pub fn by_clock(&self, ahead: i64) -> Self {
+        Self {
+            renew_at: self.renew_at.saturating_add(ahead),
+            rebind_at: self.rebind_at.saturating_add(ahead),
+            expires_at: self.expires_at.saturating_add(ahead),
+            ..self.clone()
+        }
+    }
+}
+
 /// A lease that a command needs before the World can accept it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseRequest {

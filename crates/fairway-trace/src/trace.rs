@@ -1,9 +1,10 @@
 //! A running trace: reads the events of all its namespaces, joins them, and follows namespaces that come and go.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use fairway_inspect::trace::{Event, Filter, Joiner, Lost, TraceMessage, TraceRequest, TracedNamespace};
+use fairway_kernel::clock::SteadyClock;
 use fairway_kernel::namespace::{self, Workers};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -27,6 +28,8 @@ pub struct Trace<S, F> {
     number: u64,
     joiner: Joiner,
     filter: Filter,
+    /// Dates packets, and tells how long one was silent.
+    clock: SteadyClock,
     renewed: Instant,
     host: Station,
     others: Vec<Station>,
@@ -35,16 +38,6 @@ pub struct Trace<S, F> {
     lost: Lost,
     reported: u64,
     sink: F,
-}
-
-/// Nanoseconds since 1970.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "packets are dated by the wall clock, as the kernel dates them"
-)]
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl<S: Subject, F: FnMut(TraceMessage) -> bool> Trace<S, F> {
@@ -63,7 +56,8 @@ impl<S: Subject, F: FnMut(TraceMessage) -> bool> Trace<S, F> {
         let bytes = request.bytes;
         let mut host = Station::open(&workers, workers.initial(), TracedNamespace::Host, bytes)?;
         // Traces of other processes may have tables in the same namespaces.
-        let number = now();
+        let clock = SteadyClock::start();
+        let number = clock.now().unsigned_abs();
         let mut notes: Vec<String> =
             host.trace_rules(number, &filter, subject.tracks(), subject.sweeps())?.into_iter().collect();
         notes.extend(host.legacy.take());
@@ -74,6 +68,7 @@ impl<S: Subject, F: FnMut(TraceMessage) -> bool> Trace<S, F> {
             number,
             joiner: Joiner::new(filter.clone()),
             filter,
+            clock,
             renewed: Instant::now(),
             host,
             others: Vec::new(),
@@ -88,7 +83,7 @@ impl<S: Subject, F: FnMut(TraceMessage) -> bool> Trace<S, F> {
         // Flows that begin when the user knows of the trace are new.
         let meant = trace.filter.clone();
         if let Ok(flows) = trace.workers.run(trace.workers.initial(), move || known_flows(&meant)) {
-            flows.into_iter().for_each(|event| trace.joiner.receive(event, now()));
+            flows.into_iter().for_each(|event| trace.joiner.receive(event, clock.now().unsigned_abs()));
         }
         let wants_more = notes.into_iter().all(|note| (trace.sink)(TraceMessage::Note(note)));
         Ok(wants_more.then_some(trace))
@@ -156,7 +151,7 @@ impl<S: Subject, F: FnMut(TraceMessage) -> bool> Trace<S, F> {
     }
 
     fn receive(&mut self) {
-        let now = now();
+        let now = self.clock.now().unsigned_abs();
         let joiner = &mut self.joiner;
         let mut take = |event: Event| joiner.receive(event, now);
         for station in std::iter::once(&mut self.host).chain(&mut self.others) {
@@ -166,7 +161,7 @@ impl<S: Subject, F: FnMut(TraceMessage) -> bool> Trace<S, F> {
 
     /// Sends what is known to the sink; returns whether more is wanted.
     fn report(&mut self, all: bool) -> bool {
-        for message in self.joiner.take_messages(now(), all) {
+        for message in self.joiner.take_messages(self.clock.now().unsigned_abs(), all) {
             if self.request.count.is_some_and(|count| self.reported >= count) {
                 return false;
             }

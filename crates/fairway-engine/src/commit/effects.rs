@@ -6,11 +6,12 @@ use std::sync::Arc;
 use fairway_core::dhcp::{decline, release};
 use fairway_core::object::{Difference, Object};
 use fairway_core::world::World;
+use fairway_kernel::clock;
 use fairway_kernel::route::Links;
 use fairway_model::{Lease, LeaseRequest, Protocol};
 
+use super::address_probe;
 use super::leases::{self, transaction};
-use super::{address_probe, now};
 use crate::apply::{Applier, Desired};
 use crate::port_sockets::{BindError, sockets};
 use crate::signals::Signals;
@@ -67,7 +68,7 @@ pub(crate) struct HostEffects {
 
 impl Effects for HostEffects {
     fn now(&self) -> i64 {
-        now()
+        clock::wall()
     }
 
     fn prepare(&self, difference: &Difference, world: &World) -> Result<(), EngineError> {

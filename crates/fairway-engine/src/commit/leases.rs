@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use fairway_core::dhcp::{Client, parse_frame};
+use fairway_kernel::clock;
 use fairway_kernel::dhcp::Socket;
 use fairway_model::{Lease, LeaseRequest};
 
-use super::now;
 use crate::apply::Applier;
 use crate::{ApplyError, EngineError};
 
@@ -31,9 +31,9 @@ pub(crate) fn notify_server(applier: &Applier, parent: &str, frame: &[u8]) {
 /// Gets a lease from the DHCP server on a LAN. No lock is held meanwhile.
 pub(super) fn ask(applier: &Applier, request: &LeaseRequest) -> Result<Lease, EngineError> {
     let port = dhcp_port(applier, &request.parent)?;
-    let mut client = Client::new(request.identity.clone(), transaction(), now());
+    let mut client = Client::new(request.identity.clone(), transaction(), clock::boot());
     loop {
-        let due = client.poll(now()).map_err(|failure| EngineError::NoLease {
+        let due = client.poll(clock::boot()).map_err(|failure| EngineError::NoLease {
             parent: request.parent.clone(),
             network: request.network_name.clone(),
             failure,
@@ -41,13 +41,13 @@ pub(super) fn ask(applier: &Applier, request: &LeaseRequest) -> Result<Lease, En
         if let Some(frame) = due {
             port.send(&frame).map_err(ApplyError::from)?;
         }
-        let left = u64::try_from(client.next_poll() - now()).unwrap_or(0);
+        let left = u64::try_from(client.next_poll() - clock::boot()).unwrap_or(0);
         let heard = port.receive(Instant::now() + Duration::from_nanos(left)).map_err(ApplyError::from)?;
         let Some((from, message)) = heard.and_then(|frame| parse_frame(&frame)) else { continue };
-        if let Some(lease) = client.receive(from, &message, now()) {
+        if let Some(lease) = client.receive(from, &message, clock::boot()) {
             tracing::info!(network = request.network_name, address = %lease.address, server = %lease.server,
                     "leased {} for network {} from DHCP server {}", lease.address, request.network_name, lease.server);
-            return Ok(lease);
+            return Ok(lease.by_clock(clock::offset()));
         }
     }
 }

@@ -1,10 +1,14 @@
 //! Renews the DHCP leases in use, and releases the others.
+//!
+//! The leases of the World are dated by the wall clock, so that they can be read. They are renewed by the clock of the boot:
+//! whoever sets the wall clock neither delays a renewal nor lets a lease expire.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use fairway_core::dhcp::{LeaseEvent, Renewal, parse_frame, release};
 use fairway_core::world::{Command, World};
+use fairway_kernel::clock;
 use fairway_kernel::dhcp::Socket;
 use fairway_model::{EndpointId, Lease};
 
@@ -16,6 +20,7 @@ use crate::commit::leases::{notify_server, transaction};
 struct Kept {
     parent: String,
     sandbox: String,
+    /// By the clock of the boot.
     renewal: Renewal,
     /// How often in a row no endpoint had it.
     missed: u32,
@@ -26,6 +31,8 @@ struct Kept {
 pub(crate) struct Keeper {
     leases: BTreeMap<EndpointId, Kept>,
     ports: BTreeMap<String, Socket>,
+    /// How much the wall clock is ahead of the clock of the boot.
+    offset: i64,
 }
 
 /// The leases in use: endpoint, interface that leads to the server, sandbox.
@@ -45,13 +52,24 @@ fn in_use(world: &World) -> BTreeMap<EndpointId, (String, String, Lease)> {
 impl Keeper {
     /// Compares the leases with the World, sends due messages, and reads the answers since the last call.
     pub fn step(&mut self, reconciler: &Reconciler) {
+        let dated = self.follow_wall_clock(clock::offset());
+        dated.into_iter().for_each(|(endpoint, lease)| reconciler.record_lease(endpoint, lease));
         let used = reconciler.committer.read(in_use);
-        for kept in self.replace(used, reconciler.committer.now()) {
+        for kept in self.replace(used, clock::boot()) {
             let (lease, sandbox) = (kept.renewal.lease(), kept.sandbox);
             tracing::info!(sandbox, address = %lease.address, "released lease of {} of sandbox {sandbox}", lease.address);
             notify_server(&reconciler.applier, &kept.parent, &release(lease, transaction()));
         }
         self.exchange(reconciler);
+    }
+
+    /// Notes the wall clock; if it was set, returns all leases, dated by it.
+    fn follow_wall_clock(&mut self, offset: i64) -> Vec<(EndpointId, Lease)> {
+        if !clock::was_set(self.offset, offset) {
+            return Vec::new();
+        }
+        self.offset = offset;
+        self.leases.iter().map(|(id, kept)| (*id, kept.renewal.lease().by_clock(offset))).collect()
     }
 
     /// Keeps the leases in use, and returns those to be released.
@@ -63,6 +81,7 @@ impl Keeper {
         let gone = self.leases.extract_if(.., |_, kept| kept.missed > 1);
         let mut released: Vec<Kept> = gone.map(|(_, kept)| kept).collect();
         for (id, (parent, sandbox, lease)) in used {
+            let lease = lease.by_clock(-self.offset);
             if self.leases.get(&id).is_some_and(|kept| *kept.renewal.lease() == lease) {
                 continue;
             }
@@ -81,7 +100,7 @@ impl Keeper {
     fn exchange(&mut self, reconciler: &Reconciler) {
         let mut events = Vec::new();
         for (id, kept) in &mut self.leases {
-            let (frame, lost) = kept.renewal.poll(reconciler.committer.now());
+            let (frame, lost) = kept.renewal.poll(clock::boot());
             events.extend(lost.map(|lost| (*id, kept.sandbox.clone(), lost)));
             if let Some(Err(error)) =
                 frame.map(|frame| say(reconciler, &mut self.ports, &kept.parent, &frame))
@@ -92,12 +111,12 @@ impl Keeper {
         let heard = receive(&mut self.ports);
         for (from, message) in heard.iter().filter_map(|frame| parse_frame(frame)) {
             for (id, kept) in &mut self.leases {
-                let outcome = kept.renewal.receive(from, &message, reconciler.committer.now());
+                let outcome = kept.renewal.receive(from, &message, clock::boot());
                 events.extend(outcome.map(|outcome| (*id, kept.sandbox.clone(), outcome)));
             }
         }
         for (id, sandbox, outcome) in events {
-            reconciler.keep_lease(id, &sandbox, outcome);
+            reconciler.record_lease(id, log_change(&sandbox, outcome).by_clock(self.offset));
         }
     }
 }
@@ -137,25 +156,29 @@ fn receive(ports: &mut BTreeMap<String, Socket>) -> Vec<Vec<u8>> {
     frames
 }
 
+/// Logs a renewed or lost lease, and returns it.
+fn log_change(sandbox: &str, change: LeaseEvent) -> Lease {
+    match change {
+        LeaseEvent::Renewed(lease) => {
+            let seconds = (lease.expires_at - clock::boot()) / 1_000_000_000;
+            tracing::info!(sandbox, address = %lease.address, seconds, "renewed lease of {} of sandbox {sandbox} for {seconds} s", lease.address);
+            lease
+        }
+        LeaseEvent::Lost(lease) => {
+            tracing::error!(sandbox, address = %lease.address, server = %lease.server,
+                "lost lease of {} of sandbox {sandbox}: the DHCP server may lease the address to another host; still \
+                 asking for it; disconnect and connect the sandbox for another address", lease.address);
+            lease
+        }
+    }
+}
+
 impl Reconciler {
-    /// Commits and logs a renewed or expired lease.
-    fn keep_lease(&self, endpoint: EndpointId, sandbox: &str, outcome: LeaseEvent) {
-        let lease = match outcome {
-            LeaseEvent::Renewed(lease) => {
-                let seconds = (lease.expires_at - self.committer.now()) / 1_000_000_000;
-                tracing::info!(sandbox, address = %lease.address, seconds, "renewed lease of {} of sandbox {sandbox} for {seconds} s", lease.address);
-                lease
-            }
-            LeaseEvent::Lost(lease) => {
-                tracing::error!(sandbox, address = %lease.address, server = %lease.server,
-                    "lost lease of {} of sandbox {sandbox}: the DHCP server may lease the address to another host; still \
-                     asking for it; disconnect and connect the sandbox for another address", lease.address);
-                lease
-            }
-        };
+    /// Commits a lease of an endpoint.
+    fn record_lease(&self, endpoint: EndpointId, lease: Lease) {
         if let Err(error) = self.committer.execute(Command::LeaseRenewed { endpoint, lease: Box::new(lease) })
         {
-            tracing::warn!(%error, "failed to record the lease of sandbox {sandbox}: {error}");
+            tracing::warn!(%error, endpoint = %endpoint.short(), "failed to record the lease of endpoint {}: {error}", endpoint.short());
         }
     }
 }
@@ -206,6 +229,20 @@ mod tests {
         }
         assert_eq!(compare(&mut keeper, None), [5]);
         assert_eq!(compare(&mut keeper, None), NONE, "once");
+    }
+
+    #[test]
+    fn the_wall_clock_dates_leases_and_does_not_end_them() {
+        let mut keeper = Keeper::default();
+        let ahead = |seconds: i64| seconds * 1_000_000_000;
+        assert_eq!(keeper.follow_wall_clock(ahead(1000)), []);
+        compare(&mut keeper, Some(lease(5, 100).by_clock(ahead(1000))));
+        assert_eq!(keeper.leases[&CLIENT].renewal.lease(), &lease(5, 100));
+        assert_eq!(keeper.follow_wall_clock(ahead(1000) + 9), [], "it is adjusted");
+        let dated = lease(5, 100).by_clock(ahead(5));
+        assert_eq!(keeper.follow_wall_clock(ahead(5)), [(CLIENT, dated.clone())]);
+        compare(&mut keeper, Some(dated));
+        assert_eq!(keeper.leases[&CLIENT].renewal.lease(), &lease(5, 100));
     }
 
     #[test]

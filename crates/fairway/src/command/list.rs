@@ -1,11 +1,10 @@
 //! `fairway ps`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use clap::Args;
 use fairway_api::filter::Filters;
 use fairway_api::types::ContainerSummary;
 use fairway_api::{Client, encode};
+use fairway_kernel::clock;
 
 use super::engines;
 use super::error::CommandError;
@@ -66,14 +65,12 @@ impl ListSandboxes {
 }
 
 /// Prints sandboxes, and what the daemon says when their ports are not as published.
-#[expect(clippy::disallowed_methods, reason = "times are shown relative to now")]
 pub(super) fn show_all(
     client: &mut Client,
     found: &[ContainerSummary],
     options: &ListOptions,
 ) -> Result<i32, CommandError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+    let now = clock::wall();
     let rows: Vec<Value> = found.iter().map(|it| row(it, now, options.no_trunc)).collect();
     let columns = ["ID", "Command", "RunningFor", "Status", "Ports", "Names"];
     print(&options.show(&columns, &FIELDS, &rows)?)?;

@@ -4,7 +4,6 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path;
 use std::sync::{Arc, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use fairway_api::types::{Diagnosis, Explained, PlanDifference, Planned, Reloaded};
 use fairway_api::{
@@ -20,7 +19,7 @@ use fairway_inspect::explain::QueryError;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::metrics::Measurements;
 use fairway_inspect::trace::{TraceMessage, TraceRequest};
-use fairway_kernel::{namespace, pid_namespace, process};
+use fairway_kernel::{clock, namespace, pid_namespace, process};
 use fairway_model::RefusalKind;
 use fairway_model::{NetworkId, NetworkMode, ResourceLimits, SandboxId, SandboxKind, Settings};
 use fairway_run::cgroup;
@@ -396,10 +395,8 @@ impl EngineApi for EngineAdapter {
         about(self.data_root.clone(), warnings)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the API dates events by the wall clock")]
     fn now(&self) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+        clock::wall()
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Daemon {
     process: Option<Process>,
     socket: String,
     log: String,
+    /// The file that says how far its wall clock is ahead.
+    clock: String,
 }
 
 impl Daemon {
@@ -30,6 +32,7 @@ impl Daemon {
             process: None,
             socket: format!("unix://{SCRATCH}/{name}.sock"),
             log: format!("{SCRATCH}/{name}.log"),
+            clock: format!("{SCRATCH}/{name}.clock"),
         }
     }
 
@@ -47,9 +50,15 @@ impl Daemon {
             .args(flags)
             .args(flags_everywhere())
             .env("NO_COLOR", "1")
+            .env("FAIRWAY_CLOCK", &self.clock)
             .envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.process = Some(self.host.spawn(&mut command).unwrap());
+    }
+
+    /// Sets its wall clock so many seconds ahead of the machine's, also for those that are started later.
+    pub fn set_clock(&self, ahead: i64) {
+        std::fs::write(&self.clock, ahead.to_string()).unwrap();
     }
 
     /// Waits until the daemon answers.

@@ -23,7 +23,8 @@ impl World {
         if network.uplink.is_none() {
             return Ok(change);
         }
-        network.addresses_in_use.retain(|_, held| now.saturating_sub(held.at) < RETENTION);
+        // What is dated later was recorded before the clock was set back.
+        network.addresses_in_use.retain(|_, held| (0..RETENTION).contains(&now.saturating_sub(held.at)));
         network.addresses_in_use.insert(address, AddressInUse { mac, at: now });
         change.record(RecordKey::Network(network.id));
         self.networks.insert(network.id, Arc::new(network));

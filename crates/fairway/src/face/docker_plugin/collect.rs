@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use fairway_api::Failure;
 use fairway_containers::{DockerNetwork, docker_networks, docker_process};
 use fairway_core::world::{Command, World};
+use fairway_kernel::clock;
 use fairway_model::{EndpointId, RefusalKind, SandboxKind};
 
 use super::NAME;
@@ -27,7 +28,7 @@ const JOINING: Duration = Duration::from_secs(30);
 const ROOT: &str = "/";
 
 /// When dockerd is asked next.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Schedule {
     /// The next wait.
     wait: Duration,
@@ -35,22 +36,31 @@ struct Schedule {
     joined: BTreeMap<EndpointId, Instant>,
     /// Whether a container joined since dockerd was asked.
     news: bool,
+    /// How far the wall clock was ahead of the clock of the boot when dockerd was asked.
+    offset: Option<i64>,
+    /// When the wall clock was last set, as far as that was seen.
+    clock_set: Option<Instant>,
+}
+
+impl Schedule {
+    /// Notes how far the wall clock is ahead, and returns whether it was set shortly before.
+    fn clock_was_set(&mut self, offset: i64) -> bool {
+        let before = self.offset.replace(offset);
+        if before.is_some_and(|before| clock::was_set(before, offset)) {
+            self.clock_set = Some(Instant::now());
+        }
+        // What was created before seems to be of another age until dockerd lists it.
+        self.clock_set.is_some_and(|at| at.elapsed() < JOINING)
+    }
 }
 
 /// Compares what the World has of Docker Engine with what its daemons have.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Collector {
     schedule: Mutex<Schedule>,
     changed: Condvar,
     /// Held while dockerd is asked and what follows is done.
     asking: Mutex<()>,
-}
-
-impl Default for Collector {
-    fn default() -> Self {
-        let schedule = Schedule { wait: Duration::ZERO, joined: BTreeMap::new(), news: false };
-        Self { schedule: Mutex::new(schedule), changed: Condvar::new(), asking: Mutex::new(()) }
-    }
 }
 
 /// Starts the thread that asks dockerd.
@@ -117,6 +127,7 @@ impl Collector {
             return true;
         }
         let mut answers = ask(engine);
+        answers.clock_was_set = self.schedule().clock_was_set(clock::offset());
         let mut found = Consequences::default();
         engine.read(&mut |world| {
             // Each endpoint is noted before the World has it: those of this World are all noted.
@@ -126,7 +137,9 @@ impl Collector {
         let Consequences { commands, unlocated } = found;
         commands.into_iter().for_each(|command| execute(engine, command));
         let located = unlocated.iter().filter(|sandbox| locate(engine, sandbox)).count();
-        located == unlocated.len() && !engine.look(has_unlocated).unwrap_or_default()
+        located == unlocated.len()
+            && !answers.clock_was_set
+            && !engine.look(has_unlocated).unwrap_or_default()
     }
 }
 
@@ -214,5 +227,23 @@ fn execute(engine: &dyn PluginEngine, command: Command) {
         Ok(_) => {}
         Err(Failure { kind, .. }) if kind == RefusalKind::NotFound.into() => {}
         Err(error) => tracing::warn!(%error, "failed to follow dockerd: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_is_set_is_seen_for_a_while() {
+        const HOUR: i64 = 3_600_000_000_000;
+        let mut schedule = Schedule::default();
+        assert!(!schedule.clock_was_set(HOUR), "when the daemon starts it is not known");
+        assert!(!schedule.clock_was_set(HOUR + 1000), "it is adjusted");
+        for offset in [3 * HOUR, 3 * HOUR, HOUR, HOUR] {
+            assert!(schedule.clock_was_set(offset));
+        }
+        schedule.clock_set = Instant::now().checked_sub(JOINING);
+        assert!(!schedule.clock_was_set(HOUR));
     }
 }

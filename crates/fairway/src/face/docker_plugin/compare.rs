@@ -29,6 +29,8 @@ pub struct Answers {
     pub joining: BTreeSet<EndpointId>,
     /// The time when they were asked, in nanoseconds since 1970.
     pub asked: i64,
+    /// Whether the wall clock was set shortly before: how old something is cannot be told then.
+    pub clock_was_set: bool,
 }
 
 /// A sandbox whose container is known, and not its namespace.
@@ -71,12 +73,17 @@ impl Answers {
         self.has_lost(network.created, network.labels.get(DAEMON_LABEL))
     }
 
+    /// Whether something is so old that dockerd would list it. What is dated later is from before the clock was set back.
+    fn is_settled(&self, created: i64) -> bool {
+        !self.clock_was_set && !(0..=SETTLED).contains(&self.asked.saturating_sub(created))
+    }
+
     fn has_lost(&self, created: i64, daemon: Option<&String>) -> bool {
-        let old = created + SETTLED < self.asked;
-        old && match daemon {
-            Some(owner) => self.daemons.iter().any(|daemon| daemon.id == *owner),
-            None => !self.daemons.is_empty() && !self.incomplete,
-        }
+        self.is_settled(created)
+            && match daemon {
+                Some(owner) => self.daemons.iter().any(|daemon| daemon.id == *owner),
+                None => !self.daemons.is_empty() && !self.incomplete,
+            }
     }
 }
 
@@ -147,7 +154,7 @@ fn compare_pool(world: &World, pool: &RequestedPool, answers: &Answers) -> Vec<C
         let of_endpoint = network.endpoints.iter().any(|it| it.addresses.contains(&address.address));
         of_endpoint || address.gateway || network.reserved.contains(&address.address)
     };
-    let settled = |address: &&PoolAddress| address.created + SETTLED < answers.asked;
+    let settled = |address: &&PoolAddress| answers.is_settled(address.created);
     let addresses = world.addresses_of_pool(subnet);
     let free = addresses.filter(settled).filter(|address| !held(address));
     let freed = free.map(|it| Command::ReleaseAddress { pool: subnet, address: it.address });
@@ -156,7 +163,7 @@ fn compare_pool(world: &World, pool: &RequestedPool, answers: &Answers) -> Vec<C
 
 /// Whether an endpoint that its dockerd does not list is gone, and not about to be listed.
 fn is_settled(sandbox: &Sandbox, endpoint: EndpointId, answers: &Answers) -> bool {
-    sandbox.created + SETTLED < answers.asked && !answers.joining.contains(&endpoint)
+    answers.is_settled(sandbox.created) && !answers.joining.contains(&endpoint)
 }
 
 /// The command that records the name of a network, and its daemon; none if both are known.

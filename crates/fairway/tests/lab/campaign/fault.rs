@@ -38,11 +38,13 @@ pub enum Fault {
     DeleteLinks,
     DiskFull,
     DiskReadOnly,
+    /// The wall clock is set, by seconds to years.
+    SetClock,
     /// The daemon is killed, and its journal ends in half a record that no command was acknowledged for.
     HalfARecord,
 }
 
-const ALL: [Fault; 10] = [
+const ALL: [Fault; 11] = [
     Fault::KillDaemon,
     Fault::KillRelay,
     Fault::KillBoth,
@@ -52,6 +54,7 @@ const ALL: [Fault; 10] = [
     Fault::DeleteLinks,
     Fault::DiskFull,
     Fault::DiskReadOnly,
+    Fault::SetClock,
     Fault::HalfARecord,
 ];
 
@@ -85,6 +88,10 @@ impl Fault {
             }
             Self::DiskFull => stage.host.run_in(fill).unwrap(),
             Self::DiskReadOnly => stage.host.run_in(|| read_only(true)).unwrap(),
+            Self::SetClock => {
+                let seconds = 30_i64.pow(1 + rng.below(5) as u32);
+                stage.daemon.set_clock(if rng.below(2) == 0 { seconds } else { -seconds });
+            }
         }
         std::thread::sleep(Duration::from_millis(rng.below(80)));
     }

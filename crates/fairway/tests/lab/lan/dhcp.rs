@@ -128,6 +128,31 @@ fn leases_are_renewed_and_their_loss_is_logged() {
 }
 
 #[test]
+fn a_wall_clock_that_is_set_ends_no_lease() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::new(lab, &[]);
+        let server = serve(&stage, &POOL, 4);
+        create(&stage).unwrap();
+        let one = stage.sandbox("one", &["lan"], &[]);
+        let address = ipv4(&one);
+        let renewed_twice = || {
+            let before = times(&server, "request", address);
+            eventually("it is renewed", SOON, || times(&server, "request", address) >= before + 2);
+        };
+        for ahead in [-3600, 86_400] {
+            stage.daemon.set_clock(ahead);
+            renewed_twice();
+            let until: i64 = leases(&stage)[0].rsplit(' ').next().unwrap().parse().unwrap();
+            let left = until - ahead - fairway_kernel::clock::wall() / 1_000_000_000;
+            assert!((0..=4).contains(&left), "{left} s, by a clock that is {ahead} s ahead");
+            stage.daemon.restart(&[]);
+            renewed_twice();
+        }
+        assert!(!stage.daemon.log().contains("lost lease of "), "{}", stage.daemon.log());
+    });
+}
+
+#[test]
 fn a_lan_without_a_dhcp_server_is_refused_and_nothing_changes() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);

@@ -124,7 +124,16 @@ fn an_endpoint_that_dockerd_does_not_list_is_removed_when_it_is_settled() {
     assert!(test.0.endpoint(endpoint(9)).is_some(), "dockerd lists it a moment later");
     test.compare(Answers { joining: [endpoint(9)].into(), ..one() }, 60);
     assert!(test.0.endpoint(endpoint(9)).is_some(), "it is about to join");
+    test.compare(Answers { clock_was_set: true, ..one() }, 60);
+    assert!(test.0.endpoint(endpoint(9)).is_some(), "its age is not known");
     test.compare(one(), 60);
+    assert!(test.0.endpoint(endpoint(9)).is_none() && test.0.endpoint(endpoint(8)).is_some());
+}
+
+#[test]
+fn what_is_dated_later_is_from_before_the_clock_was_set_back() {
+    let mut test = Test::new();
+    test.compare(answers(&[daemon("a", Some(&[(8, "web")]))]), -3600);
     assert!(test.0.endpoint(endpoint(9)).is_none() && test.0.endpoint(endpoint(8)).is_some());
 }
 
