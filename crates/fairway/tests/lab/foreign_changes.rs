@@ -81,6 +81,20 @@ pub fn set_mtu(name: &str, mtu: u32) {
     send(Protocol::Route, batch);
 }
 
+/// `ip link set NAME mtu`, so many times, with another size each time.
+pub fn change_mtu(name: &str, times: u32) {
+    let index = link(name).index;
+    let socket = Socket::open(Protocol::Route).unwrap();
+    for first in (0..times).step_by(100) {
+        let mut batch = Batch::new();
+        for number in first..first + 100 {
+            let mtu = 1400 + number % 100;
+            batch.message(NEW_LINK, 0, "mtu").raw(&header(index, 0, 0)).u32(4, mtu);
+        }
+        socket.transact(&mut batch).unwrap();
+    }
+}
+
 /// `ip address del`.
 pub fn remove_address(name: &str, address: IpNet) {
     let family = if address.addr().is_ipv4() { 2 } else { 10 };

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use fairway_kernel::monitor::{Event, Monitor};
 use fairway_kernel::route::Links;
 use fairway_model::Rng;
 use rustix::mount::{MountFlags, mount, mount_remount};
@@ -21,8 +22,8 @@ const SIZE: &std::ffi::CStr = c"size=16m,mode=0755";
 const BLOCK: usize = 64;
 /// How long the daemon is stopped.
 const PAUSE: Duration = Duration::from_millis(150);
-/// How many links come and go while it is: more changes than a netlink socket holds.
-const FLOOD: usize = 400;
+/// How often a link changes while it is: more changes than a netlink socket holds.
+const FLOOD: u32 = 5000;
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,10 +125,11 @@ fn paused(pid: u32, work: impl FnOnce()) {
 }
 
 fn flood() {
-    for _ in 0..FLOOD {
-        foreign_changes::add_bridge("flood0");
-        foreign_changes::delete_link("flood0");
-    }
+    let monitor = Monitor::open().unwrap();
+    foreign_changes::add_bridge("flood0");
+    foreign_changes::change_mtu("flood0", FLOOD);
+    foreign_changes::delete_link("flood0");
+    assert_eq!(monitor.events(), Ok(vec![Event::Lost]), "the flood is too small");
 }
 
 /// Deletes some of the daemon's links.
