@@ -12,6 +12,7 @@ pub(crate) mod etc_netns;
 pub(crate) mod files;
 pub(crate) mod firewall;
 pub(crate) mod flows;
+pub(crate) mod former_relays;
 pub(crate) mod netns_link;
 mod netns_setup;
 mod progress;

@@ -27,6 +27,7 @@ use crate::apply::announcements::Announcements;
 use crate::apply::files::SandboxFiles;
 use crate::apply::firewall::Firewall;
 use crate::apply::flows::Flows;
+use crate::apply::former_relays::FormerRelays;
 use crate::apply::relay_link::{RelayLink, StartRelay};
 use crate::apply::resolvers::Resolvers;
 use crate::apply::sweeper::Sweeper;
@@ -163,8 +164,11 @@ impl Engine {
 
         let firewall = Firewall::open(options.iptables)?;
         let monitors = Monitors::open(&firewall)?;
-        let (relay, held) =
-            RelayLink::find_or_start(options.exec_root.join(RELAY_SOCKET), options.start_relay)?;
+        let (relay, held) = RelayLink::find_or_start(
+            options.exec_root.join(RELAY_SOCKET),
+            &FormerRelays::under(&options.exec_root),
+            options.start_relay,
+        )?;
         failpoint("relay");
         let (ports, resolvers) = (PortSockets::default(), Resolvers::default());
         let plan = plan(&world);

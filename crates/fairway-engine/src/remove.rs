@@ -14,6 +14,7 @@ use rustix::process::Signal;
 
 use crate::apply::etc_netns;
 use crate::apply::files::{LOGS, SandboxFiles};
+use crate::apply::former_relays::FormerRelays;
 use crate::commit::host::{adopted, release_bridges};
 use crate::commit::records::{STORE, STORE_PATIENCE, load};
 use crate::engine::RELAY_SOCKET;
@@ -64,6 +65,7 @@ impl Engine {
         }
         engine.applier.firewall.sweep(&Fragment::new());
         engine.applier.relay.end();
+        FormerRelays::under(&exec_root).end();
         remove_files(&engine, &exec_root);
         Ok(Removed { stopped: names })
     }

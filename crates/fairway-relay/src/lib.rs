@@ -28,5 +28,8 @@ mod testing;
 
 pub use message::MessageError;
 
+/// The first argument of a relay's process, which ps(1) shows.
+pub const PROCESS_NAME: &str = "fairway-relay";
+
 /// The version of this relay. A daemon replaces a running relay of another version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

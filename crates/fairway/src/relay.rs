@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use fairway_kernel::system::inherit::{block_signals, unblock_signals};
+use fairway_relay::PROCESS_NAME;
 use fairway_relay::confine::User;
 use fairway_relay::server::{Configuration, run};
 use rustix::process::Signal;
@@ -24,9 +25,6 @@ const LEAVING: Duration = Duration::from_secs(1);
 
 /// The control group of relays.
 const CGROUP: &str = "relay";
-
-/// What a relay is called in ps(1).
-const NAME: &str = "fairway-relay";
 
 /// The user that the relay becomes where it can: one that systemd's conventions leave unused
 /// (60578 to 61183), so that the firewall can match its traffic.
@@ -61,7 +59,12 @@ pub fn start_for(control: OwnedFd) -> io::Result<Child> {
 #[expect(clippy::disallowed_methods, reason = "the relay is this program, executed again")]
 fn spawn(control: OwnedFd, user: Option<u32>, log_format: LogFormat) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
-    command.arg0(NAME).arg(SUBCOMMAND).stdin(Stdio::from(control)).stdout(Stdio::null()).process_group(0);
+    command
+        .arg0(PROCESS_NAME)
+        .arg(SUBCOMMAND)
+        .stdin(Stdio::from(control))
+        .stdout(Stdio::null())
+        .process_group(0);
     // It is not the relay that a service manager waits for.
     command.env_remove(notify::VARIABLE);
     command.arg(log_format.to_string());

@@ -16,6 +16,7 @@ use fairway_relay::table::{Change, Hello, ProxiedBytes, Record, RecordKey, Recor
 use rustix::net::SocketType;
 use rustix::process::{Resource, getrlimit};
 
+use super::former_relays::FormerRelays;
 use crate::ApplyError;
 use crate::port_sockets::SPARE_DESCRIPTORS;
 
@@ -51,7 +52,7 @@ pub(crate) enum Health {
 }
 
 impl RelayLink {
-    /// Connects to the relay of the daemon before, or starts one. Returns the records that the relay has, with
+    /// Connects to the relay of the daemon before, or starts one. One that is replaced is recorded. Returns the records that the relay has, with
     /// duplicates of their sockets.
     ///
     /// # Errors
@@ -59,6 +60,7 @@ impl RelayLink {
     /// have descriptors. Another relay would find all its ports in use.
     pub fn find_or_start(
         path: PathBuf,
+        former: &FormerRelays,
         start: StartRelay,
     ) -> Result<(Self, Vec<RecordWithSockets>), ApplyError> {
         let found = RelayClient::connect(&path)
@@ -70,7 +72,9 @@ impl RelayLink {
             Ok((client, held)) if is_current(client.hello()) => (client, held),
             Ok((earlier, held)) => {
                 drop(held);
-                replace(&earlier, &path, &start)?
+                let taken_over = replace(&earlier, &path, &start)?;
+                former.record(earlier.hello().pid);
+                taken_over
             }
             Err(error) if error.relay_is_alive() => return Err(ApplyError::TakeOver { path, error }),
             Err(reason) => {

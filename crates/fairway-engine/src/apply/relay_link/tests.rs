@@ -61,7 +61,7 @@ fn a_relay_of_the_version_before_hands_over_to_a_new_one() {
         std::thread::spawn(move || server::run(listener, Configuration::default()));
         Ok(())
     });
-    let (link, held) = RelayLink::find_or_start(path, start).unwrap();
+    let (link, held) = RelayLink::find_or_start(path, &FormerRelays::under(directory.path()), start).unwrap();
     assert!(link.hello().queries_from_sandbox, "the new one answers");
     let asked = earlier.join().unwrap();
     assert!(asked.last().is_some_and(|asked| asked.contains("HandOver")), "{asked:?}");
