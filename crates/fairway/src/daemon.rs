@@ -222,7 +222,8 @@ fn run(arguments: DaemonArguments, plugin: &Arc<dyn Plugin>, log: &Log) -> Resul
     };
     plugin_end.send_replace(true);
     let answered = async { tokio::time::timeout(PLUGIN_DRAIN, plugin_end.closed()).await };
-    if runtime.block_on(answered).is_err() {
+    // Where the start has failed, calls wait for it in vain.
+    if failed.is_none() && runtime.block_on(answered).is_err() {
         tracing::warn!("cut off calls of the plugin that took too long");
     }
     runtime.shutdown_background();
