@@ -97,13 +97,19 @@ fn the_same_with_the_iptables_backend() {
     fairway_lab::run(|lab| check(lab, &["--firewall-backend=iptables"]));
 }
 
+/// A sandbox on a LAN whose server leases for four seconds.
+fn with_a_short_lease(lab: &Lab) -> (Stage, DhcpServer, Sandbox) {
+    let stage = Stage::new(lab, &[]);
+    let server = serve(&stage, &POOL, 4);
+    create(&stage).unwrap();
+    let one = stage.sandbox("one", &["lan"], &[]);
+    (stage, server, one)
+}
+
 #[test]
 fn leases_are_renewed_and_their_loss_is_logged() {
     fairway_lab::run(|lab| {
-        let mut stage = Stage::new(lab, &[]);
-        let server = serve(&stage, &POOL, 4);
-        create(&stage).unwrap();
-        let one = stage.sandbox("one", &["lan"], &[]);
+        let (mut stage, server, one) = with_a_short_lease(lab);
         let address = ipv4(&one);
         let _server = serve_tcp(&one, "0.0.0.0:80").unwrap();
         eventually("it is renewed", SOON, || stage.daemon.log().contains("renewed lease of "));
@@ -130,10 +136,7 @@ fn leases_are_renewed_and_their_loss_is_logged() {
 #[test]
 fn a_wall_clock_that_is_set_ends_no_lease() {
     fairway_lab::run(|lab| {
-        let mut stage = Stage::new(lab, &[]);
-        let server = serve(&stage, &POOL, 4);
-        create(&stage).unwrap();
-        let one = stage.sandbox("one", &["lan"], &[]);
+        let (mut stage, server, one) = with_a_short_lease(lab);
         let address = ipv4(&one);
         let renewed_twice = || {
             let before = times(&server, "request", address);
