@@ -28,7 +28,7 @@ pub struct Trace<S, F> {
     number: u64,
     joiner: Joiner,
     filter: Filter,
-    /// Dates packets, and tells how long one was silent.
+    /// Dates packets, and measures how long one was silent.
     clock: SteadyClock,
     renewed: Instant,
     host: Station,

@@ -1,4 +1,4 @@
-//! The relays that were replaced and still carry connections. Nobody speaks to them any more; they are recorded, so that
+//! The relays that were replaced and still carry connections. No daemon speaks to them any more; they are recorded, so that
 //! the daemon's removal ends them.
 
 use std::io;

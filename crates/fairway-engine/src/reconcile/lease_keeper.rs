@@ -1,7 +1,7 @@
 //! Renews the DHCP leases in use, and releases the others.
 //!
 //! The leases of the World are dated by the wall clock, so that they can be read. They are renewed by the clock of the boot:
-//! whoever sets the wall clock neither delays a renewal nor lets a lease expire.
+//! setting the wall clock neither delays a renewal nor lets a lease expire.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
