@@ -29,7 +29,7 @@ pub struct Answers {
     pub joining: BTreeSet<EndpointId>,
     /// The time when they were asked, in nanoseconds since 1970.
     pub asked: i64,
-    /// Whether the wall clock was set shortly before: how old something is cannot be told then.
+    /// Whether the wall clock was set shortly before: the age of something is not known then.
     pub clock_was_set: bool,
 }
 
