@@ -34,6 +34,15 @@ on_each_backend! {
     the_world_is_what_was_acknowledged;
 }
 
+/// Has the clients end when it is dropped.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// How many histories are asked for, and the seed of the first one.
 fn asked() -> (u64, u64) {
     let text = std::env::var("FAIRWAY_CAMPAIGN").unwrap_or_else(|_| HISTORIES.to_string());
@@ -68,9 +77,10 @@ fn history(stage: &mut Stage, seed: u64) {
                 let (stage, enough) = (&*stage, &enough);
                 scope.spawn(move || owner.work(stage, enough));
             }
+            // Also when what follows panics: the scope waits for all clients.
+            let _end = Ended(&enough);
             std::thread::sleep(before);
             fault.strike(stage, &mut rng);
-            enough.store(true, Ordering::Release);
         });
         fault.recover(stage);
         owners.iter_mut().for_each(|owner| owner.check(stage, &what));
