@@ -5,6 +5,7 @@
 pub mod filter;
 pub mod inherit;
 pub mod packet;
+pub mod signal;
 pub mod spawn;
 pub mod xtables;
 

@@ -1,6 +1,6 @@
 //! Clients at the streams of a supervised command.
 //!
-//! The supervisor of a command that has an input or a terminal listens at a socket next to the log. A connection begins
+//! The supervisor of a command listens at a socket next to the log. A connection begins
 //! with one byte that says what the client is there for ([`Purpose`]). One that attaches gets all that the command writes
 //! from then on, as Docker frames it (`moby/api`, "Stream format"): as it is from a terminal, else in frames with the
 //! number of the stream and a length. What it sends is input, until it ends its direction.

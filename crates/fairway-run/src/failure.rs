@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 /// Why a stage could not become the command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Failure {
-    /// No such program.
-    #[error("cannot find \"{command}\": no file of that name {place}")]
+    /// No such program. Docker's clients tell it from other failures by the words of the reason, which are Docker's.
+    #[error("cannot find \"{command}\": {reason}")]
     NotFound {
         /// The command as given.
         command: String,
-        /// Where it was looked for.
-        place: String,
+        /// What is not there.
+        reason: String,
     },
     /// There is something, but it cannot be executed.
     #[error("cannot execute \"{command}\": {reason}")]
     CannotInvoke {
         /// The command as given.
         command: String,
-        /// What the kernel said.
+        /// What the kernel said, in Docker's words.
         reason: String,
     },
     /// There was no command.

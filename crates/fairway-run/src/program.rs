@@ -56,23 +56,29 @@ pub(super) fn become_command(
     Err(match error.kind() {
         io::ErrorKind::NotFound => Failure::NotFound {
             command: name.clone(),
-            place: format!("is there, or the interpreter that {} names is missing", file.display()),
+            reason: format!(
+                "no such file or directory: {}, or the interpreter that it names",
+                file.display()
+            ),
         },
-        _ => Failure::CannotInvoke { command: name.clone(), reason: error.to_string() },
+        _ => Failure::CannotInvoke { command: name.clone(), reason: in_words_of_docker(&error) },
     })
 }
 
 /// A name with a slash is a path; any other is looked for in each directory of `path`, of which an
 /// empty one means the working directory (POSIX, 8.3).
 fn find(name: &str, path: &str) -> Result<PathBuf, Failure> {
-    let not_found = |place: &str| Failure::NotFound { command: name.to_owned(), place: place.to_owned() };
+    let not_found = |place: &str| {
+        let reason = format!("executable file not found{place}");
+        Failure::NotFound { command: name.to_owned(), reason }
+    };
     if name.contains('/') {
         return Ok(PathBuf::from(name));
     }
     if name.is_empty() {
-        return Err(not_found("can be"));
+        return Err(not_found(": the name is empty"));
     }
-    let mut refusal = not_found("is in a directory of PATH");
+    let mut refusal = not_found(" in a directory of PATH");
     for directory in path.split(':') {
         let file = Path::new(if directory.is_empty() { "." } else { directory }).join(name);
         if !file.is_file() {
@@ -81,12 +87,21 @@ fn find(name: &str, path: &str) -> Result<PathBuf, Failure> {
         match rustix::fs::access(&file, Access::EXEC_OK) {
             Ok(()) => return Ok(file),
             Err(errno) => {
-                let reason = format!("{}: {}", file.display(), io::Error::from(errno));
+                let reason = format!("{}: {}", file.display(), in_words_of_docker(&errno.into()));
                 refusal = Failure::CannotInvoke { command: name.to_owned(), reason };
             }
         }
     }
     Err(refusal)
+}
+
+/// Why the kernel executes no file. Docker's clients exit with 126 for these words.
+fn in_words_of_docker(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::IsADirectory => "is a directory".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 #[cfg(test)]

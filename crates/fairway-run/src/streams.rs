@@ -66,28 +66,29 @@ pub(super) fn give(stream: impl AsFd, identity: Option<&Identity>) {
 pub(super) struct Streams {
     out: Option<File>,
     err: Option<File>,
-    attachments: Option<Attachments>,
+    attachments: Attachments,
 }
 
 impl Streams {
-    /// Begins to listen for clients, if there is something for them.
+    /// Begins to listen for clients.
     pub(super) fn listen(log: &Path, launch: &Launch, ends: &Ends) -> io::Result<Self> {
-        let Some(ours) = &ends.ours else { return Ok(Self { out: None, err: None, attachments: None }) };
-        nonblocking(ours)?;
-        let file = || ours.try_clone().map(File::from);
-        let terminal = if launch.terminal { Some(file()?) } else { None };
+        ends.ours.as_ref().map(nonblocking).transpose()?;
+        let file = |wanted: bool| {
+            let ours = ends.ours.as_ref().filter(|_| wanted);
+            ours.map(|ours| ours.try_clone().map(File::from)).transpose()
+        };
         // A terminal stays when a client leaves it.
         let once = launch.input_once && !launch.terminal;
-        let input = if launch.input { Some(Input::new(file()?, once)) } else { None };
-        let out = if launch.terminal { Some(file()?) } else { None };
-        let attachments = Attachments::listen(log, input, terminal)?;
-        Ok(Self { out, err: None, attachments: Some(attachments) })
+        let input = file(launch.input)?.map(|file| Input::new(file, once));
+        let attachments = Attachments::listen(log, input, file(launch.terminal)?)?;
+        Ok(Self { out: file(launch.terminal)?, err: None, attachments })
     }
 
     /// Waits until so many clients are attached, but not for ever.
     pub(super) fn await_clients(&mut self, count: usize) {
         let deadline = Instant::now() + PATIENCE;
-        while let Some(attachments) = self.attachments.as_mut().filter(|it| it.count() < count) {
+        let attachments = &mut self.attachments;
+        while attachments.count() < count {
             attachments.turn();
             let left = deadline.saturating_duration_since(Instant::now());
             if attachments.count() >= count || left.is_zero() {
@@ -116,19 +117,15 @@ impl Streams {
     /// clients are too slow for.
     pub(super) fn turn(&mut self, log: &mut Log, all: bool) {
         let Self { out, err, attachments } = self;
-        if let Some(attachments) = attachments {
-            attachments.turn();
-        }
+        attachments.turn();
         drain(out, Stream::Stdout, log, attachments, all);
         drain(err, Stream::Stderr, log, attachments, all);
     }
 
     /// What there is to wait for.
     pub(super) fn watch<'a>(&'a self, watched: &mut Vec<PollFd<'a>>) {
-        if let Some(attachments) = &self.attachments {
-            attachments.watch(watched);
-        }
-        if !self.attachments.as_ref().is_some_and(Attachments::is_full) {
+        self.attachments.watch(watched);
+        if !self.attachments.is_full() {
             let pipes = self.out.iter().chain(&self.err);
             watched.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         }
@@ -136,9 +133,7 @@ impl Streams {
 
     /// Sends clients the rest of the output.
     pub(super) fn finish(self) {
-        if let Some(attachments) = self.attachments {
-            attachments.finish();
-        }
+        self.attachments.finish();
     }
 }
 
@@ -147,16 +142,10 @@ fn nonblocking(stream: impl AsFd) -> io::Result<()> {
 }
 
 /// Moves what is in a pipe to the log and the clients, as [`Streams::turn`] says, and forgets the pipe at its end.
-fn drain(
-    pipe: &mut Option<File>,
-    stream: Stream,
-    log: &mut Log,
-    attachments: &mut Option<Attachments>,
-    all: bool,
-) {
+fn drain(pipe: &mut Option<File>, stream: Stream, log: &mut Log, attachments: &mut Attachments, all: bool) {
     let (mut buffer, mut pieces) = ([0; PIECE], 0);
     while let Some(reader) = pipe {
-        if !all && (pieces == PIECES_IN_TURN || attachments.as_ref().is_some_and(Attachments::is_full)) {
+        if !all && (pieces == PIECES_IN_TURN || attachments.is_full()) {
             return;
         }
         pieces += 1;
@@ -165,9 +154,7 @@ fn drain(
                 let piece = &buffer[..length];
                 // What a full disk refuses is lost: the command must not be held up by it.
                 let _ = log.write(stream, piece);
-                if let Some(attachments) = attachments {
-                    attachments.write(stream, piece);
-                }
+                attachments.write(stream, piece);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

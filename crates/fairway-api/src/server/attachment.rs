@@ -1,4 +1,4 @@
-//! Clients at the streams of a container that has an input or a terminal.
+//! Clients at the streams of a container.
 //!
 //! Its supervisor serves them. A client of Docker attaches before it starts the container: the start waits until those
 //! that were there before it are connected, so that they get all of its output.
@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use super::call::Call;
-use super::framing::Framing;
+use super::framing::{Framing, Selection};
 use super::hijack::{self, PIECE, QUEUE, Upgrade};
 use super::known::{check_running, find};
 use super::reply::Reply;
@@ -69,14 +69,9 @@ impl Drop for Waiter {
     }
 }
 
-/// Whether clients attach to the streams of a container instead of reading its log.
-pub(super) fn has_streams(sandbox: &Sandbox) -> bool {
-    sandbox.options.tty || sandbox.options.process.open_stdin
-}
-
 impl Server {
     /// Connects a client to the streams of a container, now or when it starts; none if the container runs and has no
-    /// supervisor, as one in the foreground of `fairway run`.
+    /// supervisor that listens, as one in the foreground of `fairway run`.
     pub(super) async fn attach_streams(
         &self,
         sandbox: &Sandbox,
@@ -97,6 +92,8 @@ impl Server {
         let (input, received) = mpsc::channel(QUEUE);
         let keys =
             if sandbox.options.tty { Some(DetachKeys::parse(call.parameter("detachKeys"))?) } else { None };
+        let wanted = [call.flag("stdout"), call.flag("stderr")];
+        let selection = (!sandbox.options.tty && wanted != [true, true]).then(|| Selection::of(wanted));
         tokio::spawn(async move {
             let stream = match connected {
                 Some(stream) => Some(stream),
@@ -107,7 +104,7 @@ impl Server {
             };
             drop(waiter);
             if let Some(stream) = stream {
-                exchange(stream, send, received, keys).await;
+                exchange(stream, send, selection, received, keys).await;
             }
         });
         let input = with_input.then_some(input);
@@ -166,6 +163,7 @@ async fn started(engine: &Arc<dyn EngineApi>, id: SandboxId, with_input: bool) -
 async fn exchange(
     stream: UnixStream,
     send: mpsc::Sender<Bytes>,
+    mut selection: Option<Selection>,
     mut received: mpsc::Receiver<Bytes>,
     mut keys: Option<DetachKeys>,
 ) {
@@ -173,7 +171,9 @@ async fn exchange(
     let output = async {
         let mut piece = vec![0; PIECE];
         while let Ok(read @ 1..) = from.read(&mut piece).await {
-            if send.send(Bytes::copy_from_slice(piece.get(..read).unwrap_or_default())).await.is_err() {
+            let read = piece.get(..read).unwrap_or_default();
+            let passed = selection.as_mut().map_or_else(|| read.to_vec(), |it| it.pass(read));
+            if send.send(passed.into()).await.is_err() {
                 return;
             }
         }

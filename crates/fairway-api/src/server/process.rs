@@ -14,7 +14,6 @@ use tokio::process::{Child, Command as Process};
 use tokio::sync::mpsc;
 
 use super::Server;
-use super::attachment::has_streams;
 use super::call::Call;
 use super::framing::Framing;
 use super::hijack::{self, QUEUE, Upgrade};
@@ -134,8 +133,8 @@ impl Server {
         Ok(Reply::raw(framing, self.follow_log(&arguments, &call, framing).await?))
     }
 
-    /// Streams what a container writes, from its next start on if it does not run: by its streams if it has an input or
-    /// a terminal, by its log else.
+    /// Streams what a container writes, from its next start on if it does not run: by its streams, and by its log where
+    /// the client wants what it has written before, or no supervisor listens.
     pub(super) async fn attach(
         &self,
         id: String,
@@ -147,7 +146,8 @@ impl Server {
             self.check_image(&sandbox)?;
         }
         let mut upgrade = upgrade;
-        if has_streams(&sandbox)
+        let has_input = sandbox.options.tty || sandbox.options.process.open_stdin;
+        if (has_input || !call.flag("logs"))
             && let Some(reply) = self.attach_streams(&sandbox, &call, &mut upgrade).await?
         {
             return Ok(reply);

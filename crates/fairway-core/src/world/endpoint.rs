@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::host_interface::check_has_host_interface;
+use super::index::reserved_by_network;
 use super::option::{check_can_be_limited, endpoint_options};
 use super::{Change, Context, RecordKey, Refusal, Undecided, World, limit};
 use fairway_model::Rng;
@@ -14,12 +15,8 @@ use fairway_model::{
 use fairway_model::{HOST_INTERFACE_DIGITS, HOST_INTERFACE_PREFIX, Owner};
 
 impl World {
-    fn holder_name(&self, network: &Network, address: IpAddr) -> String {
-        let endpoint = self.index.holders.get(&(network.id, address)).and_then(|id| self.endpoint(*id));
-        let sandbox = endpoint.and_then(|endpoint| self.sandbox(endpoint.sandbox));
-        if let Some(sandbox) = sandbox {
-            return format!("that of container {}", sandbox.name);
-        }
+    /// What has an address that no endpoint of a network can have.
+    fn owner_of_reserved(network: &Network, address: IpAddr) -> String {
         let subnet = network.subnet_for(address);
         if subnet.is_some_and(|subnet| subnet.gateway == address && network.reserves_gateway(subnet)) {
             return "the gateway".to_owned();
@@ -31,19 +28,37 @@ impl World {
         }
     }
 
-    /// Checks a requested address.
+    /// Checks a requested address. Whether another container has it is checked when the container starts, as in Docker:
+    /// Compose creates a container anew before it removes the one in its place.
     pub(super) fn check_address(&self, network: &Network, address: IpAddr) -> Result<(), Refusal> {
         let outside = || Refusal::AddressOutside { address, network: network.name.clone() };
         let subnet = network.subnet_for(address).ok_or_else(outside)?;
         if !subnet.subnet.contains(&address) {
             return Err(outside());
         }
-        let held = self.index.addresses.get(&network.id).is_some_and(|set| set.contains(address));
-        if held || !usable(subnet, address) {
-            let holder = self.holder_name(network, address);
+        if reserved_by_network(network).any(|it| it == address) || !usable(subnet, address) {
+            let holder = Self::owner_of_reserved(network, address);
             return Err(Refusal::AddressInUse { address, network: network.name.clone(), holder });
         }
         Ok(())
+    }
+
+    /// Refuses an address that an endpoint of another container that runs has.
+    pub(super) fn check_no_other_has(
+        &self,
+        network: &Network,
+        endpoint: &Endpoint,
+        address: IpAddr,
+    ) -> Result<(), Refusal> {
+        let holders = self.index.holders.get(&(network.id, address)).into_iter().flatten();
+        let mut others = holders.filter(|id| **id != endpoint.id).filter_map(|id| self.endpoint(*id));
+        let has =
+            |other: &&Endpoint| other.allocation.iter().any(|it| it.addresses().any(|it| it == address));
+        let Some(holder) = others.find(has).and_then(|other| self.sandbox(other.sandbox)) else {
+            return Ok(());
+        };
+        let (network, holder) = (network.name.clone(), format!("that of container {}", holder.name));
+        Err(Refusal::AddressInUse { address, network, holder })
     }
 
     /// Checks a link on the default network: its target must be connected to that network.
@@ -184,7 +199,7 @@ impl World {
         self.check_ports(network)?;
         self.check_host_interface(endpoint)?;
         let given = |asked: Option<IpAddr>, subnet: Option<&Subnet>| match (asked, subnet) {
-            (Some(asked), Some(_)) => Ok(Some(asked)),
+            (Some(asked), Some(_)) => self.check_no_other_has(network, endpoint, asked).map(|()| Some(asked)),
             (None, Some(subnet)) => self.free_address(network, subnet).map(Some),
             (_, None) => Ok(None),
         };

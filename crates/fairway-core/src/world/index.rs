@@ -20,7 +20,8 @@ pub(super) struct Index {
     pub by_sandbox: HashMap<SandboxId, OrdSet<EndpointId>>,
     /// The allocated and reserved addresses of a network, with gateway and auxiliary addresses.
     pub addresses: HashMap<NetworkId, AddressSet>,
-    pub holders: HashMap<(NetworkId, IpAddr), EndpointId>,
+    /// The endpoints that reserve an address: several stopped sandboxes may have requested the same one.
+    pub holders: HashMap<(NetworkId, IpAddr), OrdSet<EndpointId>>,
     pub macs: HashMap<MacAddress, EndpointId>,
     /// The sandboxes with links to a sandbox, each with the endpoint that has the link.
     pub linked_by: HashMap<SandboxId, OrdSet<(SandboxId, EndpointId)>>,
@@ -104,7 +105,7 @@ impl Index {
         let addresses = self.addresses.entry(endpoint.network).or_default();
         for address in Self::reserved_addresses(endpoint) {
             addresses.take(address);
-            self.holders.insert((endpoint.network, address), endpoint.id);
+            self.holders.entry((endpoint.network, address)).or_default().insert(endpoint.id);
         }
         if let Some(allocation) = &endpoint.allocation {
             self.macs.insert(allocation.mac, endpoint.id);
@@ -126,20 +127,30 @@ impl Index {
                 }
             }
         }
-        if let Some(addresses) = self.addresses.get_mut(&endpoint.network) {
-            for address in Self::reserved_addresses(endpoint) {
-                addresses.release(address);
-                self.holders.remove(&(endpoint.network, address));
-            }
+        for address in Self::reserved_addresses(endpoint) {
+            self.release_address(endpoint, address);
         }
         if let Some(allocation) = &endpoint.allocation {
             self.macs.remove(&allocation.mac);
         }
     }
+
+    /// Frees an address of an endpoint, unless another one reserves it too.
+    fn release_address(&mut self, endpoint: &Endpoint, address: IpAddr) {
+        let key = (endpoint.network, address);
+        let Some(holders) = self.holders.get_mut(&key) else { return };
+        holders.remove(&endpoint.id);
+        if holders.is_empty() {
+            self.holders.remove(&key);
+            if let Some(addresses) = self.addresses.get_mut(&endpoint.network) {
+                addresses.release(address);
+            }
+        }
+    }
 }
 
 /// The addresses that no endpoint of a network can have: the gateways and the auxiliary addresses.
-fn reserved_by_network(network: &Network) -> impl Iterator<Item = IpAddr> {
+pub(super) fn reserved_by_network(network: &Network) -> impl Iterator<Item = IpAddr> {
     network.subnets.iter().flat_map(|subnet| {
         let gateway = Some(subnet.gateway).filter(|_| network.reserves_gateway(subnet));
         gateway.into_iter().chain(subnet.auxiliary.values().copied())

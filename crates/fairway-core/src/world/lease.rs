@@ -50,7 +50,10 @@ impl World {
             ))
             .into());
         }
-        self.check_address(network, lease.address.into()).map_err(|refusal| unfit(refusal.to_string()))?;
+        let address = lease.address.into();
+        let free = self.check_address(network, address);
+        free.and_then(|()| self.check_no_other_has(network, endpoint, address))
+            .map_err(|refusal| unfit(refusal.to_string()))?;
         match self.index.macs.get(&lease.mac) {
             Some(holder) if *holder != endpoint.id => {
                 Err(unfit(format!("another endpoint took MAC address {} meanwhile: try again", lease.mac))

@@ -117,14 +117,40 @@ fn a_requested_address_is_reserved_while_the_sandbox_is_stopped() {
         [sandbox("b", &[("app", EndpointRequest::default())], Default::default()), start("b")],
     );
     assert_eq!(addresses(&world, "b"), [IpAddr::from([10, 1, 0, 3])], "10.1.0.2 is reserved");
-    let text = refused(&mut world, d, sandbox("c", &[("app", fixed([10, 1, 0, 2]))], Default::default()));
-    assert_eq!(text, "Address already in use: 10.1.0.2 on network app is that of container a");
-    run(
-        &mut world,
-        d,
-        [start("a"), Command::StopSandbox { sandbox: "a".to_owned(), code: 0, process: None }, start("a")],
-    );
+    let stop = |name: &str| Command::StopSandbox { sandbox: name.to_owned(), code: 0, process: None };
+    run(&mut world, d, [start("a"), stop("a"), start("a")]);
     assert_eq!(addresses(&world, "a"), [IpAddr::from([10, 1, 0, 2])]);
+}
+
+#[test]
+fn the_first_to_start_has_an_address_that_several_request() {
+    let (mut world, mut rng) = world();
+    let d = &mut rng;
+    let stop = |name: &str| Command::StopSandbox { sandbox: name.to_owned(), code: 0, process: None };
+    run(&mut world, d, [network("app", Some("10.1.0.0/24"))]);
+    for name in ["a", "b"] {
+        run(&mut world, d, [sandbox(name, &[("app", fixed([10, 1, 0, 2]))], Default::default())]);
+    }
+    run(&mut world, d, [start("b")]);
+    assert_eq!(
+        refused(&mut world, d, start("a")),
+        "Address already in use: 10.1.0.2 on network app is that of container b"
+    );
+    run(&mut world, d, [stop("b"), start("a")]);
+    assert_eq!(addresses(&world, "a"), [IpAddr::from([10, 1, 0, 2])]);
+    // What one gives up, the other still reserves.
+    let remove = |name: &str| Command::RemoveSandbox { sandbox: name.to_owned() };
+    run(&mut world, d, [stop("a"), remove("a")]);
+    for name in ["c", "d"] {
+        run(
+            &mut world,
+            d,
+            [sandbox(name, &[("app", EndpointRequest::default())], Default::default()), start(name)],
+        );
+    }
+    assert_eq!(addresses(&world, "c"), [IpAddr::from([10, 1, 0, 3])]);
+    run(&mut world, d, [remove("b"), stop("d"), start("d")]);
+    assert_eq!(addresses(&world, "d"), [IpAddr::from([10, 1, 0, 2])]);
 }
 
 #[test]

@@ -35,6 +35,11 @@ pub struct LogOptions {
 }
 
 impl LogOptions {
+    /// Whether lines that are written from now on are too new.
+    fn are_over(&self) -> bool {
+        self.until.is_some_and(|until| Timestamp::now() > until)
+    }
+
     /// Whether a line is to be printed by its time. One without a time is.
     fn takes(&self, line: &Line) -> bool {
         let at: Option<Timestamp> = line.time.parse().ok();
@@ -139,7 +144,7 @@ pub fn print_log(
     flush(out, err)
 }
 
-/// Prints what is added, also to files that are begun after this one, until there is no writer.
+/// Prints what is added, also to files that are begun after this one, until there is no writer, or the time is over.
 fn follow<'a>(
     path: &'a Path,
     mut reader: LineReader<'a>,
@@ -153,7 +158,7 @@ fn follow<'a>(
         let watch = watch(reader.reader.get_ref()).map_err(unreadable)?;
         loop {
             flush(out, err)?;
-            let over = no_writer(reader.reader.get_ref()).map_err(unreadable)?;
+            let over = no_writer(reader.reader.get_ref()).map_err(unreadable)? || options.are_over();
             while let Some(line) = reader.next()? {
                 if options.takes(&line) {
                     print(&line, options, out, err)?;
@@ -304,6 +309,15 @@ mod tests {
         let (out, _) = shown(&path, &LogOptions { timestamps: true, ..LogOptions::default() });
         let (time, text) = out.lines().next().unwrap().split_once(' ').unwrap();
         assert_eq!((time.len(), text), (30, "one"));
+    }
+
+    #[test]
+    fn following_ends_with_its_time() {
+        let (_directory, path, log) = written(&[(Stream::Stdout, "before\n")]);
+        let until = Timestamp::now().checked_add(jiff::SignedDuration::from_millis(50)).unwrap();
+        let options = LogOptions { follow: true, until: Some(until), ..LogOptions::default() };
+        assert_eq!(shown(&path, &options).0, "before\n");
+        log.finish().unwrap();
     }
 
     #[test]

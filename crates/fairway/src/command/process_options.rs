@@ -18,7 +18,7 @@ pub(super) struct ProcessOptions {
     /// Working directory of the command
     #[arg(short, long, value_name = "DIRECTORY", help_heading = "Process")]
     pub(super) workdir: Option<String>,
-    /// User of the command (USER[:GROUP], by name or number) [default: root]
+    /// User of the command (USER[:GROUP], by name or number) [default: root; in a sandbox that runs, its user]
     #[arg(short, long, value_name = "USER", help_heading = "Process")]
     pub(super) user: Option<String>,
     /// Give extended privileges to the command

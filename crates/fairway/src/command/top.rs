@@ -8,6 +8,8 @@ mod screen;
 use std::io::{self, IsTerminal};
 
 use clap::Args;
+use fairway_kernel::system::inherit::block_signals;
+use rustix::process::Signal;
 
 use super::error::CommandError;
 use super::print::print;
@@ -37,7 +39,10 @@ impl TopOptions {
         }
         // A daemon that does not run is reported before the screen is cleared.
         client.ping()?;
-        screen::show(sampler::start(host)?).map_err(CommandError::Print)?;
+        // Before there are threads, which would be ended by them: the terminal is given back first.
+        let ends = [Signal::HUP, Signal::INT, Signal::TERM].map(Signal::as_raw);
+        let ended = block_signals(&ends).map_err(|errno| CommandError::Print(errno.into()))?;
+        screen::show(sampler::start(host)?, &ended).map_err(CommandError::Print)?;
         Ok(0)
     }
 }

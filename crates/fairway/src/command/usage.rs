@@ -40,6 +40,9 @@ pub(super) fn report(mut error: clap::Error, arguments: &[OsString]) -> i32 {
     }
 }
 
+/// Commands whose flags of Docker's are known.
+const STARTING: [&str; 4] = ["fairway run", "fairway exec", "fairway update", "fairway sandbox create"];
+
 /// Commands that stop, remove or disconnect what they name.
 const DESTRUCTIVE: [&str; 10] =
     ["detach", "disconnect", "kill", "prune", "remove", "restart", "rm", "stop", "uninstall", "unpublish"];
@@ -67,7 +70,9 @@ fn instead(error: &clap::Error, path: &str) -> Option<&'static str> {
         _ => None,
     };
     match error.kind() {
-        ErrorKind::UnknownArgument => instead_of_flag(word(ContextKind::InvalidArg)?),
+        ErrorKind::UnknownArgument if STARTING.contains(&path) => {
+            instead_of_flag(word(ContextKind::InvalidArg)?)
+        }
         ErrorKind::InvalidSubcommand if path == "fairway" => {
             instead_of_command(word(ContextKind::InvalidSubcommand)?)
         }

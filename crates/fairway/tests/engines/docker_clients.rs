@@ -119,6 +119,23 @@ fn streams() {
     assert_eq!(sh("head -c 9000000 /dev/zero | docker run --rm -i host wc -c"), "9000000");
     let both = sh("echo x | docker run --rm -i host sh -c 'cat; echo err >&2; exit 7' 2>/run/err || echo $?");
     assert_eq!((both.as_str(), sh("cat /run/err").as_str()), ("x\n7", "err"));
+    // Without an input too, output is as it was written, and a command waits for clients that are slow.
+    assert_eq!(sh("docker run --rm host head -c 5000000 /dev/zero | (sleep 1; wc -c)"), "5000000");
+    let limited = "--log-opt max-size=20k --log-opt max-file=1";
+    assert_eq!(
+        sh(&format!("docker run --rm {limited} host seq 1 20000 | md5sum")),
+        sh("seq 1 20000 | md5sum")
+    );
+    assert_eq!(sh(r"docker run --rm host printf '\377\376\000' | od -An -tx1").trim(), "ff fe 00");
+    let begun = "docker run --rm host sh -c 'printf prompt; sleep 3' >/run/out & sleep 2; cat /run/out; wait";
+    assert_eq!(sh(begun), "prompt");
+    assert_eq!(sh("docker run --rm -a stderr host sh -c 'echo out; echo err >&2' 2>&1"), "err");
+    assert_eq!(
+        sh(
+            "docker run --rm host nosuch 2>/run/err || echo $?; docker run --rm host /etc/passwd 2>>/run/err || echo $?"
+        ),
+        "127\n126"
+    );
     let shown = at_terminal("sleep 2", "docker run --rm -it host sh -c 'tty; sleep 0.5; stty size'");
     assert!(shown.contains("/dev/pts/") && shown.contains("33 99"), "{shown}");
 
@@ -269,10 +286,10 @@ services:
     image: host
     command: sh -c 'echo db is up; exec sleep 1000'
     networks:
-      back: {aliases: [database]}
+      back: {aliases: [database], ipv4_address: 172.28.5.10}
 networks:
   front: {}
-  back: {internal: true}
+  back: {internal: true, ipam: {config: [{subnet: 172.28.5.0/24}]}}
 END");
         let compose = |arguments: &str| sh(&format!("cd /run/shop && docker-compose {arguments} 2>&1"));
         compose("up -d");
@@ -286,7 +303,7 @@ END");
         assert_eq!(sh("docker network ls -qf name=shop_ | wc -l"), "2");
         compose("restart -t 1 db");
         assert!(compose("exec -T web getent hosts database").contains("database"));
-        // New containers take the names of the old ones, which are renamed before.
+        // New containers take the names and addresses of the old ones, which are renamed before.
         compose("up -d --force-recreate -t 1");
         wait_for("the server", || get().as_deref() == Some("web"));
         compose("down -t 1");

@@ -1,6 +1,7 @@
 //! The live view: one table at a time, chosen by keys.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ const GAP: u16 = 2;
 const DETAIL: u16 = 3;
 /// How many rows a page is.
 const PAGE: usize = 10;
+/// The bytes of a signal that is read, `struct signalfd_siginfo`.
+const SIGNAL: usize = 128;
 const KEYS: &str = "1-4 or Tab: view   Up, Down, PgUp, PgDn: scroll   q: quit";
 
 /// What the screen shows.
@@ -83,11 +86,11 @@ impl State {
     }
 }
 
-/// Shows what the daemon answers until a key ends it.
+/// Shows what the daemon answers until a key ends it, or a signal that can be read from `ended`.
 ///
 /// # Errors
 /// The terminal cannot be used.
-pub(super) fn show(answers: Receiver<Answer>) -> io::Result<()> {
+pub(super) fn show(answers: Receiver<Answer>, ended: &OwnedFd) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
     let mut state = State::default();
     let outcome = loop {
@@ -97,6 +100,9 @@ pub(super) fn show(answers: Receiver<Answer>) -> io::Result<()> {
         }
         if let Err(error) = terminal.draw(|frame| draw(&state, frame)) {
             break Err(error);
+        }
+        if rustix::io::read(ended, &mut [0; SIGNAL]).is_ok() {
+            break Ok(());
         }
         match key() {
             Ok(Some((key, modifiers))) if !state.press(key, modifiers) => break Ok(()),
