@@ -92,14 +92,15 @@ fn run(channel: &mut Channel) -> Result<Infallible, Failure> {
     })?;
     tell(channel, &Report::Ready)?;
 
-    // What follows goes on while the network is being connected.
+    // What follows goes on while the network is being connected. A failure waits for that too: it would seem to be one of
+    // the network, whose namespace ends with this process.
     let mut notes = Vec::new();
-    let view = mounts::private_view(&launch, &mut notes)?;
+    let view = mounts::private_view(&launch, &mut notes);
     let files: Files = channel
         .receive()
         .map_err(|error| Failure::step("read which files to use", error))?
         .ok_or_else(gone)?;
-    mounts::personal_files(&files, view, &launch.hidden, &mut notes)?;
+    mounts::personal_files(&files, view?, &launch.hidden, &mut notes)?;
     confine(launch.capabilities, launch.identity.as_ref())?;
     tell(channel, &Report::Starting { notes })?;
     let mut close = || channel.close();

@@ -255,6 +255,7 @@ pub(super) fn endpoint_settings(world: &World, endpoint: &Endpoint) -> EndpointS
         links: some_unless_empty(links),
         aliases: some_unless_empty(request.aliases.iter().cloned()),
         mac_address: text(request.mac),
+        requested_mac_address: text(request.mac),
         driver_opts: (!request.driver_options.is_empty()).then(|| request.driver_options.clone()),
         gw_priority: request.gateway_priority,
         network_id: endpoint.network.to_string(),

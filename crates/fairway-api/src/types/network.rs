@@ -209,6 +209,9 @@ pub struct EndpointSettings {
     pub links: Option<Vec<String>>,
     pub aliases: Option<Vec<String>>,
     pub mac_address: String,
+    /// The MAC address that was asked for; Docker has no such field.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub requested_mac_address: String,
     pub driver_opts: Option<BTreeMap<String, String>>,
     pub gw_priority: i32,
     #[serde(rename = "NetworkID")]

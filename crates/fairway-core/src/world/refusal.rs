@@ -137,6 +137,8 @@ pub enum Refusal {
         "cannot stop container {0} for the end of an earlier process: it was started again: stop it by name"
     )]
     Restarted(String),
+    #[error("cannot stop container {0}: its namespace has no process of its own: fairway sandbox rm {0}")]
+    NoProcess(String),
     #[error("cannot remove container {0}: it is running: stop it first, or force the removal")]
     RemoveRunning(String),
     #[error(
@@ -260,6 +262,7 @@ impl Refusal {
             | Self::AlreadyRunning(_)
             | Self::NotRunning(_)
             | Self::Restarted(_)
+            | Self::NoProcess(_)
             | Self::RemoveRunning(_)
             | Self::JoinStopped(_)
             | Self::LinkStopped { .. }

@@ -1,7 +1,7 @@
 //! Stops the process of a sandbox.
 
 use fairway_core::object::{FileName, Key};
-use fairway_core::world::{Command, Event, Requester, UNKNOWN_EXIT_CODE};
+use fairway_core::world::{Command, Event, Refusal, Requester, UNKNOWN_EXIT_CODE};
 use fairway_kernel::process::{self, Process};
 use fairway_model::{ProcessIdentity, SandboxId, SandboxKind};
 use rustix::process::Signal;
@@ -39,7 +39,8 @@ impl Committer {
     /// touched: such a sandbox only loses its endpoints, and has stopped when this returns none.
     ///
     /// # Errors
-    /// There is no such sandbox, or it does not run, or it cannot be signalled.
+    /// There is no such sandbox, or it does not run, or it cannot be signalled, or its namespace is one that Fairway made
+    /// without a process, which would be left.
     pub fn begin_stop(
         &self,
         requester: Option<Requester>,
@@ -47,7 +48,11 @@ impl Committer {
         signal: Signal,
     ) -> Result<Option<Stopping>, EngineError> {
         let (id, kind, process) = self.read(|world| {
-            world.find_sandbox(sandbox).map(|found| (found.id, found.kind.clone(), found.process()))
+            let found = world.find_sandbox(sandbox)?;
+            match found.kind {
+                SandboxKind::Created => Err(Refusal::NoProcess(found.name.clone())),
+                _ => Ok((found.id, found.kind.clone(), found.process())),
+            }
         })?;
         let events = self.about(requester, sandbox, "stop", &[]);
         let Some(identity) = process.filter(|_| kind == SandboxKind::Run) else {
@@ -112,7 +117,7 @@ impl Committer {
     ) -> Result<(), EngineError> {
         let process = self.read(|world| {
             let found = world.find_sandbox(sandbox)?;
-            found.process().ok_or_else(|| fairway_core::world::Refusal::NotRunning(found.name.clone()))
+            found.process().ok_or_else(|| Refusal::NotRunning(found.name.clone()))
         })?;
         let signaled = [("signal", signal.as_raw().to_string())];
         let events = self.about(requester, sandbox, "kill", &signaled);

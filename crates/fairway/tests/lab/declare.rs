@@ -158,7 +158,7 @@ fn what_is_exported_changes_nothing_and_makes_the_same_elsewhere() {
             "network create -d macvlan -o parent=eth0 --subnet 10.10.50.0/24 --gateway 10.10.50.1 wire",
             "network create --config-only --subnet 172.31.0.0/16 pattern",
             "network create --config-from pattern copy",
-            "sandbox create --network front --network name=back,alias=www --ip 172.28.0.9 -p 8080:80 -p 7000-7002:90-92/udp web",
+            "sandbox create --network front --network name=back,alias=www,mac-address=02:00:00:00:00:77 --ip 172.28.0.9 -p 8080:80 -p 7000-7002:90-92/udp web",
             "sandbox create --network none --hostname db.example --dns 10.9.9.9 --add-host up:host-gateway db",
             "sandbox create -p 127.0.0.1::53/udp old",
         ] {

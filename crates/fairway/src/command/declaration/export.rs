@@ -116,11 +116,12 @@ fn endpoints(sandbox: &ContainerInspect) -> Vec<(String, EndpointKeys)> {
     endpoints
 }
 
-/// What was asked of an endpoint. The MAC address that it has may have been chosen by the daemon.
+/// What was asked of an endpoint.
 fn endpoint_keys(settings: &EndpointSettings) -> EndpointKeys {
     let asked = settings.ipam_config.clone().unwrap_or_default();
     EndpointKeys {
         aliases: settings.aliases.clone().unwrap_or_default(),
+        mac_address: settings.requested_mac_address.clone(),
         ipv4_address: asked.ipv4_address,
         ipv6_address: asked.ipv6_address,
         gw_priority: Some(settings.gw_priority).filter(|priority| *priority != 0),
