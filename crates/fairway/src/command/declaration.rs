@@ -19,6 +19,8 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 pub(super) use declared::{Declaration, Sandbox};
 pub(super) use error::DeclareError;
 pub(super) use export::export;
@@ -36,7 +38,7 @@ const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
 /// Reads any bytes as a declaration; for fuzz targets.
 pub fn fuzz(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes)
-        && let Ok(file) = read(text)
+        && let Ok(file) = read(text, HashMap::new())
     {
         let _ = Declaration::new(file, "file");
     }

@@ -40,19 +40,24 @@ impl ProcessOptions {
     pub(super) fn environment(&self) -> Result<Vec<String>, CommandError> {
         let mut variables = Vec::new();
         for path in &self.env_file {
-            let text = fs::read_to_string(path)
-                .map_err(|source| CommandError::EnvironmentFile { path: path.clone(), source })?;
-            for line in text.lines().map(str::trim_start) {
-                if !line.is_empty() && !line.starts_with('#') {
-                    variables.extend(variable(line, path)?);
-                }
-            }
+            variables.extend(environment_file(path)?);
         }
         for text in &self.env {
             variables.extend(variable(text, "--env")?);
         }
         Ok(variables)
     }
+}
+
+/// The variables of a file, each `NAME=VALUE`.
+///
+/// # Errors
+/// It cannot be read, or a line is no variable.
+pub(super) fn environment_file(path: &str) -> Result<Vec<String>, CommandError> {
+    let unreadable = |source| CommandError::EnvironmentFile { path: path.to_owned(), source };
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.filter_map(|line| variable(line, path).transpose()).collect()
 }
 
 /// A variable with its value; none when the caller has none of that name.

@@ -46,7 +46,7 @@ fn network_keys(network: &NetworkInspect) -> NetworkKeys {
         .labels
         .iter()
         .filter(|(name, _)| *name != APPLIED)
-        .map(|(k, v)| (k.clone(), v.clone()))
+        .map(|(name, value)| (name.clone(), literal(value)))
         .collect();
     let some = |yes: bool| yes.then_some(true);
     let driver = (!network.config_only).then(|| network.driver.clone());
@@ -65,11 +65,11 @@ fn network_keys(network: &NetworkInspect) -> NetworkKeys {
             aux_addresses: subnet.auxiliary_addresses.clone(),
         })
         .collect();
-    let ipam = IpamKeys { driver: None, config, options: network.ipam.options.clone() };
+    let ipam = IpamKeys { driver: None, config, options: literals(&network.ipam.options) };
     NetworkKeys {
         driver,
         labels,
-        driver_opts: network.options.clone(),
+        driver_opts: literals(&network.options),
         ipam: (ipam != IpamKeys::default()).then_some(ipam),
         internal: some(network.internal),
         enable_ipv4: (!network.enable_ipv4).then_some(false),
@@ -93,7 +93,7 @@ fn sandbox_keys(sandbox: &ContainerInspect) -> Result<SandboxKeys, DeclareError>
         dns_search: host.dns_search.clone(),
         dns_opt: host.dns_options.clone(),
         extra_hosts: host.extra_hosts.clone(),
-        labels: labels.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        labels: labels.map(|(name, value)| (name.clone(), literal(value))).collect(),
     })
 }
 
@@ -116,6 +116,15 @@ fn endpoints(sandbox: &ContainerInspect) -> Vec<(String, EndpointKeys)> {
     endpoints
 }
 
+/// A value that refers to no variable.
+fn literal(value: &str) -> String {
+    value.replace('$', "$$")
+}
+
+fn literals(values: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    values.iter().map(|(name, value)| (name.clone(), literal(value))).collect()
+}
+
 /// What was asked of an endpoint.
 fn endpoint_keys(settings: &EndpointSettings) -> EndpointKeys {
     let asked = settings.ipam_config.clone().unwrap_or_default();
@@ -125,7 +134,7 @@ fn endpoint_keys(settings: &EndpointSettings) -> EndpointKeys {
         ipv4_address: asked.ipv4_address,
         ipv6_address: asked.ipv6_address,
         gw_priority: Some(settings.gw_priority).filter(|priority| *priority != 0),
-        driver_opts: settings.driver_opts.clone().unwrap_or_default(),
+        driver_opts: settings.driver_opts.as_ref().map(literals).unwrap_or_default(),
         links: settings.links.clone().unwrap_or_default(),
         ..EndpointKeys::default()
     }

@@ -1,6 +1,6 @@
 mod model;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use fairway_api::types::{ContainerInspect, EndpointSettings, NetworkInspect};
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ use super::text;
 use model::carry_out;
 
 fn declared(text: &str) -> Declaration {
-    Declaration::new(text::read(text).unwrap(), "").unwrap()
+    Declaration::new(text::read(text, HashMap::new()).unwrap(), "").unwrap()
 }
 
 /// The steps of a text, carried out.
@@ -127,6 +127,29 @@ fn json_is_read_as_yaml_is() {
 }
 
 #[test]
+fn values_refer_to_variables_as_in_compose() {
+    let text = "
+name: ${PROJECT:-shop}
+networks: {front: {labels: {price: $$5, tier: $TIER, '$TIER': '${NONE}'}}}
+sandboxes: {web: {networks: [front], ports: ['${PORT:-8080}:80']}}
+";
+    let variables =
+        [("TIER", "data"), ("PORT", "9000")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let file = text::read(text, variables.into()).unwrap();
+    assert_eq!(file.name, "shop");
+    let labels = &file.networks["front"].as_ref().unwrap().labels;
+    assert_eq!(
+        (labels["price"].as_str(), labels["tier"].as_str(), labels["$TIER"].as_str()),
+        ("$5", "data", "")
+    );
+    let [web] = &Declaration::new(file, "").unwrap().sandboxes[..] else { panic!("one sandbox") };
+    assert!(format!("{:?}", web.request).contains("9000"), "{:?}", web.request);
+    let refused = text::read("name: ${PROJECT:?say which}", HashMap::new()).unwrap_err().to_string();
+    assert!(refused.contains("say which"), "{refused}");
+    assert!(text::read("name: ${PROJECT", HashMap::new()).is_err());
+}
+
+#[test]
 fn values_have_one_form() {
     let one = "
 networks: {front: {ipam: {config: [{subnet: 'FD00:1:0::7/64', gateway: 'fd00:1:0::1'}]}}}
@@ -172,11 +195,17 @@ fn unknown_keys_are_refused_with_the_near_one() {
             "line 1, column 37: unknown key \"alias\": did you mean aliases?",
         ),
     ] {
-        let error = text::read(text).unwrap_err();
+        let error = text::read(text, HashMap::new()).unwrap_err();
         assert!(matches!(error, TextError::Key { .. }), "{error}");
         assert!(error.to_string().starts_with(expected), "{error}");
     }
-    assert_eq!(text::read("x-common: &c {driver: lan}\nnetworks: {front: *c}").unwrap().networks.len(), 1);
+    assert_eq!(
+        text::read("x-common: &c {driver: lan}\nnetworks: {front: *c}", HashMap::new())
+            .unwrap()
+            .networks
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -187,11 +216,11 @@ fn wrong_values_are_named_with_their_place() {
         ("sandboxes: {web: {ports: ['80:x']}}", "invalid containerPort: x"),
         ("sandboxes: {web: {networks: [a, a]}}", "a is listed twice"),
     ] {
-        let error = text::read(text).unwrap_err().to_string();
+        let error = text::read(text, HashMap::new()).unwrap_err().to_string();
         assert!(error.contains(expected), "{text}: {error}");
     }
     let refused = |text: &str| {
-        let refusals = Declaration::new(text::read(text).unwrap(), "").unwrap_err();
+        let refusals = Declaration::new(text::read(text, HashMap::new()).unwrap(), "").unwrap_err();
         refusals.iter().map(Refusal::to_string).collect::<Vec<_>>().join("\n")
     };
     insta::assert_snapshot!(refused("
@@ -440,10 +469,10 @@ proptest! {
         }
         let (exported, _) = export(&present).unwrap();
         let text = serde_saphyr::to_string(&exported).unwrap();
-        let read = text::read(&text).unwrap();
+        let read = text::read(&text, HashMap::new()).unwrap();
         prop_assert_eq!(&read, &exported, "{}", text);
         let json = serde_json::to_string(&exported).unwrap();
-        prop_assert_eq!(&text::read(&json).unwrap(), &exported, "{}", json);
+        prop_assert_eq!(&text::read(&json, HashMap::new()).unwrap(), &exported, "{}", json);
         let declaration = Declaration::new(read, "").unwrap();
         prop_assert_eq!(plan(&declaration, &present, false).unwrap().steps, [], "{}", text);
 

@@ -1,14 +1,18 @@
 //! The text of a declaration: YAML, which JSON is a part of.
 
-use serde_saphyr::Error as YamlError;
+use std::collections::HashMap;
+
+use serde_saphyr::{Error as YamlError, PropertySyntax};
 
 use super::error::TextError;
 use super::file::File;
 use crate::command::near;
 
-/// Reads a text.
-pub(in crate::command) fn read(text: &str) -> Result<File, TextError> {
-    let options = serde_saphyr::options! { with_snippet: false };
+/// Reads a text. Its values may refer to variables as in Compose: `${PORT:-8080}`.
+pub(in crate::command) fn read(text: &str, variables: HashMap<String, String>) -> Result<File, TextError> {
+    let syntax = PropertySyntax::DockerCompose;
+    let options = serde_saphyr::options! { with_snippet: false, property_syntax: syntax };
+    let options = options.with_properties(variables);
     serde_saphyr::from_str_with_options(text, options).map_err(|error| match error.without_snippet() {
         YamlError::SerdeUnknownField { field, expected, location } => TextError::Key {
             place: match location.line() {

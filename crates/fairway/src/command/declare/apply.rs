@@ -1,6 +1,8 @@
 //! `fairway apply`: makes the networks and sandboxes that a file declares.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
+use std::path::Path;
 
 use clap::Args;
 use fairway_api::Client;
@@ -9,6 +11,7 @@ use super::send;
 use crate::command::declaration::{Action, Declaration, DeclareError, Step, plan, read};
 use crate::command::error::CommandError;
 use crate::command::print::{print_line, warn};
+use crate::command::process_options::environment_file;
 
 /// Which file, and how far to go.
 #[derive(Debug, Args)]
@@ -30,7 +33,7 @@ impl ApplyOptions {
             "-" => "the standard input".to_owned(),
             path => path.to_owned(),
         };
-        let file = read(&contents(&self.file, &path)?);
+        let file = read(&contents(&self.file, &path)?, variables(&self.file)?);
         let file = file.map_err(|source| DeclareError::Text { path: path.clone(), source })?;
         let refused = |refusals| DeclareError::Refused { path: path.clone(), refusals };
         let declaration = Declaration::new(file, &place(&self.file)).map_err(refused)?;
@@ -71,6 +74,29 @@ fn attach_again(client: &mut Client, left: impl Iterator<Item = Step>) {
 fn place(file: &str) -> String {
     let path = std::fs::canonicalize(file).ok().filter(|_| file != "-");
     path.map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+/// The variables that a file may refer to: the caller's, and others of a file `.env` next to it, as in Compose.
+#[expect(clippy::disallowed_methods, reason = "a declaration refers to the caller's variables")]
+fn variables(file: &str) -> Result<HashMap<String, String>, CommandError> {
+    let dotenv = Path::new(file).with_file_name(".env");
+    let mut variables = HashMap::new();
+    if file != "-" && dotenv.exists() {
+        let lines = environment_file(&dotenv.display().to_string())?;
+        let pairs = lines.iter().filter_map(|line| line.split_once('='));
+        variables.extend(pairs.map(|(name, value)| (name.to_owned(), unquoted(value).to_owned())));
+    }
+    variables.extend(
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+    );
+    Ok(variables)
+}
+
+/// A value without the quotes around it.
+fn unquoted(value: &str) -> &str {
+    let within = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    within('"').or_else(|| within('\'')).unwrap_or(value)
 }
 
 /// The text of a file, or of the standard input.
