@@ -55,6 +55,7 @@ impl Committer {
             }
         })?;
         let events = self.about(requester, sandbox, "stop", &[]);
+        let signaled = self.signaled(requester, sandbox, signal);
         let Some(identity) = process.filter(|_| kind == SandboxKind::Run) else {
             self.execute_for(requester, stopped(id, None))?;
             self.events.emit(events, self.now());
@@ -63,6 +64,7 @@ impl Committer {
         let process = Process::open(identity).ok();
         match process.as_ref().map(|process| process.signal(signal)) {
             None | Some(Ok(()) | Err(process::Error::Gone(_))) => {
+                self.events.emit(signaled, self.now());
                 Ok(Some(Stopping { id, identity, process, requester, events }))
             }
             Some(Err(error)) => Err(error.into()),
@@ -119,10 +121,14 @@ impl Committer {
             let found = world.find_sandbox(sandbox)?;
             found.process().ok_or_else(|| Refusal::NotRunning(found.name.clone()))
         })?;
-        let signaled = [("signal", signal.as_raw().to_string())];
-        let events = self.about(requester, sandbox, "kill", &signaled);
+        let events = self.signaled(requester, sandbox, signal);
         Process::open(process)?.signal(signal)?;
         self.events.emit(events, self.now());
         Ok(())
+    }
+
+    /// The event of a signal to the process of a sandbox, which may be gone after it.
+    fn signaled(&self, requester: Option<Requester>, sandbox: &str, signal: Signal) -> Vec<Event> {
+        self.about(requester, sandbox, "kill", &[("signal", signal.as_raw().to_string())])
     }
 }

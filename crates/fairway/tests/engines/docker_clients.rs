@@ -171,6 +171,8 @@ fn users_and_namespaces() {
     assert_eq!(docker("exec -u www-data idle id -un"), "www-data");
     assert_eq!(docker("stop idle"), "idle");
     assert_eq!(docker("wait idle"), "7");
+    let signals = "events --since 1m --until 0s --filter container=idle --filter event=kill";
+    assert_eq!(docker(&format!("{signals} --format '{{{{.Actor.Attributes.signal}}}}'")), "10");
     docker("rm idle");
     let refused = sh("docker run --rm --sysctl kernel.shm_rmid_forced=1 host true 2>&1 || true");
     assert!(refused.contains("only sysctls of network namespaces"), "{refused}");

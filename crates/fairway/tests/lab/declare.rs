@@ -197,7 +197,7 @@ services:
   web:
     image: nginx
     networks: {front: {aliases: [www]}}
-    ports: ['8080:80']
+    ports: ['${NO_SUCH_PORT:-8080}:80']
 networks:
   front: {driver_opts: {com.docker.network.driver.mtu: 1400}}
 ";
@@ -217,7 +217,7 @@ networks:
         assert_eq!(applied(&stage, compose, ""), "unchanged");
         // The networks and ports of one that runs are changed as declared.
         assert_eq!(
-            applied(&stage, &compose.replace("8080:80", "8081:80"), ""),
+            applied(&stage, &compose.replace("8080", "8081"), ""),
             "change sandbox web: unpublish 8080:80/tcp\nchange sandbox web: publish 8081:80/tcp"
         );
         assert_eq!(printed(&stage, "port web 80").lines().next(), Some("0.0.0.0:8081"));
