@@ -215,6 +215,7 @@ fn wrong_values_are_named_with_their_place() {
         ("networks: {front: {internal: maybe}}", "line 1, column 30"),
         ("sandboxes: {web: {ports: ['80:x']}}", "invalid containerPort: x"),
         ("sandboxes: {web: {networks: [a, a]}}", "a is listed twice"),
+        ("networks: {}\nnetworks: {}", "duplicate mapping key `networks` is not allowed here at line 2"),
     ] {
         let error = text::read(text, HashMap::new()).unwrap_err().to_string();
         assert!(error.contains(expected), "{text}: {error}");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_saphyr::{Error as YamlError, PropertySyntax};
+use serde_saphyr::{Error as YamlError, PropertySyntax, UserMessageFormatter};
 
 use super::error::TextError;
 use super::file::File;
@@ -23,6 +23,6 @@ pub(in crate::command) fn read(text: &str, variables: HashMap<String, String>) -
             near: near::question(field, expected),
             known: expected.join(", "),
         },
-        other => TextError::Yaml(other.to_string()),
+        other => TextError::Yaml(other.render_with_formatter(&UserMessageFormatter)),
     })
 }
