@@ -6,6 +6,7 @@ mod link_deletion;
 mod link_detail;
 mod macvlan;
 mod message;
+mod minimum_mtu;
 mod netns;
 mod netns_link;
 mod netns_route;
@@ -21,7 +22,7 @@ mod veth;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use fairway_model::{EndpointId, MacvlanMode, NetworkId};
+use fairway_model::{EndpointId, IPV6_MIN_MTU, MacvlanMode, NetworkId};
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -121,6 +122,16 @@ pub enum Error {
         mode: MacvlanMode,
         /// The reason: `EBUSY` or `EINVAL`.
         errno: Errno,
+    },
+    /// The kernel has no IPv6 on a link with such an MTU.
+    #[error(
+        "{name} cannot have IPv6 with an MTU of {mtu}: IPv6 needs at least {IPV6_MIN_MTU} bytes (RFC 8200, section 5): give it a larger MTU, or leave out IPv6"
+    )]
+    MtuWithoutIpv6 {
+        /// The link.
+        name: String,
+        /// Its MTU.
+        mtu: u32,
     },
     /// The kernel has no kind of link for a dummy parent.
     #[error(

@@ -15,6 +15,7 @@ mod ip_range;
 mod lease;
 mod log;
 mod macvlan;
+mod mtu;
 mod name_server;
 mod network;
 mod network_option;
@@ -44,6 +45,7 @@ pub use ip_range::{IpRange, ParseIpRangeError};
 pub use lease::{Lease, LeaseIdentity, LeaseRequest};
 pub use log::{LOG_DRIVER, LogLimits};
 pub use macvlan::{Macvlan, MacvlanMode, ParentFacts};
+pub use mtu::{IPV6_MIN_MTU, MTU_RANGE};
 pub use name_server::{NameServer, NameServerError};
 pub use network::{AliasAnswer, Driver, Network, NetworkConfiguration, Subnet};
 pub use network_option::{

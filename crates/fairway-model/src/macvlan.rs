@@ -69,6 +69,8 @@ impl Macvlan {
 pub struct ParentFacts {
     /// The MAC address, if the interface has one.
     pub mac: Option<MacAddress>,
+    /// The MTU in bytes, if it is known.
+    pub mtu: Option<u32>,
     /// Whether the interface is loopback.
     pub loopback: bool,
     /// The bridge or bond that the interface is a port of.

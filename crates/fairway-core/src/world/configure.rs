@@ -72,9 +72,18 @@ impl World {
         self.settings = Arc::new(settings);
         self.host = Arc::new(host);
         self.index = super::index::Index::of(self);
+        self.check_mtu_of_settings()?;
         self.switch_forwarding(&mut change);
         change.owners.extend(self.owners());
         Ok(change)
+    }
+
+    /// Refuses a `--mtu` with which a network could not have its IPv6.
+    fn check_mtu_of_settings(&self) -> Result<(), Refusal> {
+        let by_settings = |network: &&Network| {
+            network.mtu.is_none() && network.uplink.is_none() && network.configuration.is_none()
+        };
+        self.networks().filter(by_settings).try_for_each(|network| self.check_mtu(network, None))
     }
 
     /// Records that an earlier daemon enabled forwarding of these families, after the loss of its state.

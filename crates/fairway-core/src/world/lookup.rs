@@ -8,7 +8,8 @@ use imbl::OrdMap;
 use super::{Refusal, World};
 use fairway_model::address_range::overlap;
 use fairway_model::{
-    Driver, Endpoint, EndpointId, HostRoute, Network, NetworkId, NetworkMode, Protocol, Sandbox, SandboxId,
+    Driver, Endpoint, EndpointId, HostRoute, IPV6_MIN_MTU, Network, NetworkId, NetworkMode, Protocol,
+    Sandbox, SandboxId,
 };
 
 /// The only key of `ids` that starts with `prefix`, or the number of such keys. The order of ids is that of their
@@ -189,10 +190,25 @@ impl World {
     }
 
     /// The MTU of a network in bytes: by its option, else of its uplink, else `--mtu`, else of the default route's
-    /// interface, else 1500.
+    /// interface, else 1500. A network with IPv6 has at least the minimum of IPv6 where no user chose its MTU.
     pub fn mtu(&self, network: &Network) -> u32 {
         let uplink = network.uplink.as_ref().map(|uplink| uplink.mtu);
-        network.mtu.or(uplink).or(self.settings.mtu).or(self.host.mtu).unwrap_or(1500)
+        let least = if network.enable_ipv6 { IPV6_MIN_MTU } else { 0 };
+        let of_host = self.host.mtu.map(|mtu| mtu.max(least));
+        network.mtu.or(uplink).or(self.settings.mtu).or(of_host).unwrap_or(1500)
+    }
+
+    /// Refuses IPv6 on a network whose MTU is below the minimum of IPv6. The MTU of a macvlan network is its parent's
+    /// unless an option has another.
+    pub(super) fn check_mtu(&self, network: &Network, parent: Option<u32>) -> Result<(), Refusal> {
+        let mtu = match &network.macvlan {
+            Some(_) => network.mtu.or(parent),
+            None => Some(self.mtu(network)),
+        };
+        match mtu.filter(|mtu| network.enable_ipv6 && *mtu < IPV6_MIN_MTU) {
+            Some(mtu) => Err(Refusal::MtuWithoutIpv6 { network: network.name.clone(), mtu }),
+            None => Ok(()),
+        }
     }
 
     /// Whether the endpoints of a network may communicate with one another: by its option, else for the default bridge

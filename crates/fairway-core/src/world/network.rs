@@ -156,6 +156,7 @@ impl World {
         warnings.extend(
             uplink.iter().filter(|_| !options.bridge.dhcp).flat_map(|uplink| lan::warnings(uplink, &subnets)),
         );
+        let parent_mtu = request.parent.as_ref().and_then(|parent| parent.mtu);
         let network = Network {
             id,
             name: request.name,
@@ -187,6 +188,7 @@ impl World {
             options: request.options,
             labels: request.labels,
         };
+        self.check_mtu(&network, parent_mtu)?;
         warnings.extend(self.check_host_overlap(&network)?);
         Ok((network, warnings))
     }

@@ -14,8 +14,6 @@ use fairway_model::{
     MacvlanMode, NameOptions, ParsePeerError, ParseRouteError, Peer, RouteOptions, StaticRoute,
 };
 
-/// The minimum MTU of IPv4 (RFC 791) and the maximum packet size of IP.
-const MTU_RANGE: RangeInclusive<u32> = 68..=65_535;
 /// The highest `fairway.storm_limit`: a gigabit link carries 1.5 million minimum-size frames a second.
 const STORM_LIMIT: u32 = 1_500_000;
 /// Docker's range of `advertise_addr_nmsgs`.

@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::ipam::{IpamError, LostHostAddress};
 use fairway_model::RefusalKind;
 use fairway_model::parse::ParseError;
-use fairway_model::{Driver, MacAddress, MacvlanMode, PortRange, Protocol, UnpublishRequest};
+use fairway_model::{Driver, IPV6_MIN_MTU, MacAddress, MacvlanMode, PortRange, Protocol, UnpublishRequest};
 
 /// The reason why a World refuses a command. The World is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -93,6 +93,10 @@ pub enum Refusal {
         "cannot use MAC address {mac} on network {network}: in the mode passthru a container has that of the interface {parent}"
     )]
     MacOfParent { mac: MacAddress, network: String, parent: String },
+    #[error(
+        "cannot use IPv6 on network {network} with an MTU of {mtu}: IPv6 needs at least {IPV6_MIN_MTU} bytes (RFC 8200, section 5): choose a larger MTU (--mtu, -o com.docker.network.driver.mtu=BYTES, or that of -o parent=NAME), or disable IPv6"
+    )]
+    MtuWithoutIpv6 { network: String, mtu: u32 },
     #[error("at least one of IPv4 or IPv6 must be enabled")]
     NoFamily,
     #[error(

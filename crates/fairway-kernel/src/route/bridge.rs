@@ -3,10 +3,12 @@
 mod adopted;
 
 use fairway_core::object::BridgeLink;
+use fairway_model::IPV6_MIN_MTU;
 use ipnet::IpNet;
 use rustix::io::Errno;
 
 use super::message::{CREATE_NEW, add_address, delete_address, get_link, ifinfo};
+use super::minimum_mtu::check_ipv6_mtu;
 use super::ownership::{INCOMPLETE_GROUP, check_owner, foreign};
 use super::{Error, Link, Links, Mark};
 use crate::netlink::{self, Batch};
@@ -57,7 +59,8 @@ impl Links {
             &format!("net/ipv4/conf/{name}/route_localnet"),
             if bridge.route_localnet { "1" } else { "0" },
         )?;
-        if self.ipv6 {
+        if self.ipv6 && (bridge.ipv6 || bridge.mtu >= IPV6_MIN_MTU) {
+            check_ipv6_mtu(name, bridge.mtu)?;
             sysctl::write(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
             // No DAD for the link-local address, which follows from the MAC address: while it is tentative, for a
             // second, neighbors cannot be solicited and forwarded packets are lost.

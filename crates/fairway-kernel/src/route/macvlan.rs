@@ -39,7 +39,7 @@ impl Links {
             }
             None => None,
         };
-        Ok(Some(ParentFacts { mac: link.mac, loopback: link.loopback, master }))
+        Ok(Some(ParentFacts { mac: link.mac, mtu: Some(link.mtu), loopback: link.loopback, master }))
     }
 
     /// Creates a macvlan in a sandbox with one message; [`Links::apply_netns_setup`] configures it there. An

@@ -159,9 +159,10 @@ impl Links {
     fn fill_end(&self, batch: &mut Batch, veth: &VethLink, pair: &VethPair) -> Result<(), Error> {
         let name = &veth.interface;
         if !pair.fresh {
-            self.confirm_end(veth, pair)?;
+            let end = self.confirm_end(veth, pair)?;
+            self.bring_ipv6_back(&end, veth.mtu)?;
         }
-        self.switch_ipv6(name, &veth.addresses)?;
+        self.switch_ipv6(name, veth.mtu, &veth.addresses)?;
         for (path, value) in &veth.sysctls {
             SYSCTLS.set(path, value)?;
         }
@@ -178,8 +179,8 @@ impl Links {
         Ok(())
     }
 
-    /// Checks that the sandbox's end of an existing pair is here and has its name.
-    fn confirm_end(&self, veth: &VethLink, pair: &VethPair) -> Result<(), Error> {
+    /// Returns the sandbox's end of an existing pair, which is to be here and to have its name.
+    fn confirm_end(&self, veth: &VethLink, pair: &VethPair) -> Result<Link, Error> {
         let mut batch = Batch::new();
         get_link_by_index(&mut batch, pair.inside);
         let replies = unless_gone(self.socket.transact_each(&mut batch)?)?;
@@ -188,7 +189,7 @@ impl Links {
                 && link.kind.as_deref() == Some("veth")
                 && link.peer == Some(pair.host)
         });
-        end.map(drop).ok_or_else(|| Error::NotInside { name: veth.interface.clone() })
+        end.ok_or_else(|| Error::NotInside { name: veth.interface.clone() })
     }
 
     /// Creates a veth pair as planned and sets up the sandbox's namespace, with default routes if given. A pair whose

@@ -7,10 +7,12 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::LazyLock;
 
 use fairway_core::object::NetnsLink;
+use fairway_model::IPV6_MIN_MTU;
 use ipnet::IpNet;
 use rustix::io::Errno;
 
 use super::message::ifinfo;
+use super::minimum_mtu::check_ipv6_mtu;
 use super::ownership::INCOMPLETE_GROUP;
 use super::{Error, Links, Mark};
 use crate::namespace::Handle;
@@ -46,7 +48,9 @@ impl Links {
         if found.mark() != Some(mark) && !found.is_incomplete() {
             return Err(Error::InterfaceTaken { name: name.clone(), namespace: link.namespace.path.clone() });
         }
-        self.switch_ipv6(name, &link.addresses)?;
+        let mtu = link.mtu.unwrap_or(found.mtu);
+        self.bring_ipv6_back(&found, mtu)?;
+        self.switch_ipv6(name, mtu, &link.addresses)?;
         // Neighbors with a stale MAC for one of the addresses learn the new one when the interface is set up.
         SYSCTLS.set(&format!("net/ipv4/conf/{name}/arp_notify"), "1")?;
         if link.addresses.iter().any(|address| address.addr().is_ipv6()) {
@@ -67,13 +71,18 @@ impl Links {
         Ok(())
     }
 
-    /// Enables IPv6 of an interface if it has IPv6 addresses, and else disables it.
-    pub(super) fn switch_ipv6(&self, name: &str, addresses: &[IpNet]) -> Result<(), Error> {
+    /// Enables IPv6 of an interface that is to have this MTU if it has IPv6 addresses, and else disables it.
+    pub(super) fn switch_ipv6(&self, name: &str, mtu: u32, addresses: &[IpNet]) -> Result<(), Error> {
         if !self.ipv6 {
             return Ok(());
         }
+        let has_ipv6 = addresses.iter().any(|address| address.addr().is_ipv6());
+        if mtu < IPV6_MIN_MTU {
+            // The kernel has removed IPv6 from the interface, and its sysctls.
+            return if has_ipv6 { check_ipv6_mtu(name, mtu) } else { Ok(()) };
+        }
         let disable = format!("net/ipv6/conf/{name}/disable_ipv6");
-        if addresses.iter().any(|address| address.addr().is_ipv6()) {
+        if has_ipv6 {
             // The gateway is set statically; router advertisements must not change it.
             SYSCTLS.set(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
             // No DAD for the link-local address, which follows from the MAC: neighbors are solicited with it where an

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use fairway_core::object::{TokenBucket, TrafficLimit};
+use fairway_model::IPV6_MIN_MTU;
 use rustix::io::Errno;
 
 use super::message::{CREATE_NEW, CREATE_OR_REPLACE, DUMP, ifinfo, no_link_local};
@@ -106,7 +107,7 @@ impl Links {
             .raw(&ifinfo(buffer.index, Some(true)))
             .text(libc::IFLA_IFALIAS, &mark.to_string())
             .u32(libc::IFLA_GROUP, 0);
-        if self.ipv6 {
+        if self.ipv6 && buffer.mtu >= IPV6_MIN_MTU {
             no_link_local(&mut message);
         }
         drop(message);

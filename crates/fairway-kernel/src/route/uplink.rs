@@ -62,10 +62,9 @@ pub fn boot_id() -> Result<String, Error> {
 pub(super) fn copy_settings(parent: &str, bridge: &str) -> Result<(), Error> {
     for setting in SETTINGS {
         let path = |name: &str| format!("net/{}", setting.replace("{}", name));
-        match sysctl::read(&path(parent)) {
-            Ok(value) => drop(sysctl::write(&path(bridge), &value)?),
-            // The kernel has no IPv6, or the interface is not there now.
-            Err(sysctl::Error::Missing(_)) => {}
+        match sysctl::read(&path(parent)).and_then(|value| sysctl::write(&path(bridge), &value)) {
+            // The kernel has no IPv6, at least not with this MTU, or the interface is not there now.
+            Ok(_) | Err(sysctl::Error::Missing(_)) => {}
             Err(error) => return Err(error.into()),
         }
     }

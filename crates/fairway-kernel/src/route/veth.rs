@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use fairway_core::object::VethLink;
+use fairway_model::IPV6_MIN_MTU;
 use rustix::io::Errno;
 
 use super::message::{
@@ -73,7 +74,7 @@ impl Links {
                 .raw(&ifinfo(link.index, None))
                 .u32(libc::IFLA_MASTER, bridge);
         }
-        self.finish_host_end(&mut batch, veth, link.index, mark);
+        self.finish_host_end(&mut batch, veth, &link, mark);
         if let Some(name) =
             veth.alternative_name.as_ref().filter(|name| !link.alternative_names.contains(name))
         {
@@ -136,16 +137,23 @@ impl Links {
         Ok(())
     }
 
-    fn finish_host_end(&self, batch: &mut Batch, veth: &VethLink, index: u32, mark: Mark) {
+    fn finish_host_end(&self, batch: &mut Batch, veth: &VethLink, link: &Link, mark: Mark) {
+        // With the MTU the kernel brings IPv6 back, and an interface that is up has a link-local address at once.
+        if link.mtu < IPV6_MIN_MTU && veth.mtu >= IPV6_MIN_MTU {
+            batch
+                .message(libc::RTM_NEWLINK, 0, format!("set the MTU of {}", link.name))
+                .raw(&ifinfo(link.index, Some(false)))
+                .u32(libc::IFLA_MTU, veth.mtu);
+        }
         let label = format!("set up the bridge port {}", veth.host_interface);
         let mut message = batch.message(libc::RTM_NEWLINK, 0, label);
         message
-            .raw(&ifinfo(index, Some(true)))
+            .raw(&ifinfo(link.index, Some(true)))
             .text(libc::IFLA_IFALIAS, &mark.to_string())
             .u32(libc::IFLA_MTU, veth.mtu)
             .u32(libc::IFLA_GROUP, 0);
         port_mode(&mut message, veth.hairpin);
-        if self.ipv6 {
+        if self.ipv6 && veth.mtu >= IPV6_MIN_MTU {
             no_link_local(&mut message);
         }
     }

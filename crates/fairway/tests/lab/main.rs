@@ -54,6 +54,7 @@ mod matrix;
 mod metrics;
 mod modes;
 mod moving_route;
+mod mtu;
 mod name_options;
 mod names;
 mod netavark;

@@ -37,9 +37,10 @@ fn settings_change_while_all_runs_on() {
         let table = [
             (r#"{"userland-proxy": false}"#, "changed=\"userland-proxy\"", true, false),
             (r#"{"icc": false}"#, "changed=\"userland-proxy, icc\"", false, true),
+            (r#"{"mtu": 1200}"#, "changed=\"icc, mtu\"", true, true),
             (
                 r#"{"mtu": 1400, "dns": ["10.10.50.1"], "ip-masq": false}"#,
-                "changed=\"ip-masq, icc, mtu, dns\"",
+                "changed=\"ip-masq, mtu, dns\"",
                 true,
                 true,
             ),

@@ -57,6 +57,41 @@ fn the_mtu_is_that_of_option_uplink_daemon_or_default_route() {
 }
 
 #[test]
+fn ipv6_needs_an_mtu_of_1280() {
+    let configure = |mtu, host_mtu| Command::Configure {
+        settings: Box::new(Settings { mtu, ..Settings::default() }),
+        host: Box::new(HostFacts { mtu: host_mtu, ..HostFacts::default() }),
+    };
+    let create = |name: &str, driver: &str, mtu: &str| {
+        let Command::CreateNetwork(request) = network(name, None) else { unreachable!() };
+        let given = [mtu].into_iter().filter(|mtu| !mtu.is_empty());
+        let options = given.map(|mtu| ("com.docker.network.driver.mtu".to_owned(), mtu.to_owned()));
+        Command::CreateNetwork(CreateNetwork {
+            driver: driver.to_owned(),
+            enable_ipv6: Some(true),
+            options: options.collect(),
+            ..request
+        })
+    };
+    for driver in ["bridge", "routed", "ptp", "macvlan"] {
+        let (mut world, mut rng) = world();
+        let text = refused(&mut world, &mut rng, create("small", driver, "1279"));
+        assert!(text.starts_with("cannot use IPv6 on network small with an MTU of 1279"), "{driver}: {text}");
+        assert!(text.contains("at least 1280 bytes (RFC 8200, section 5)"), "{driver}: {text}");
+        run(&mut world, &mut rng, [create("app", driver, "1280")]);
+    }
+    let (mut world, mut rng) = world();
+    run(&mut world, &mut rng, [configure(Some(1200), None), network("four", None)]);
+    refused(&mut world, &mut rng, create("six", "bridge", ""));
+    // No user chose the MTU of the host's default route.
+    run(&mut world, &mut rng, [configure(None, Some(1200)), create("six", "bridge", "")]);
+    let mtu = |name: &str| world.mtu(world.find_network(name).unwrap());
+    assert_eq!((mtu("four"), mtu("six")), (1200, 1280));
+    let text = refused(&mut world, &mut rng, configure(Some(1200), None));
+    assert!(text.starts_with("cannot use IPv6 on network six"), "{text}");
+}
+
+#[test]
 fn icc_of_the_default_bridge_is_the_daemons_setting() {
     let (mut world, mut rng) = world();
     let icc = |name: &str, value: &str| {

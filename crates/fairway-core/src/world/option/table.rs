@@ -2,10 +2,10 @@
 
 use super::{
     ADDRESSES, ADVERTISE_COUNT, ADVERTISE_INTERVAL, COUNT, DEFAULT_ROUTE, DHCP, GATEWAY_MODE_IPV4,
-    GATEWAY_MODE_IPV6, Given, INTERVAL, ISOLATE, METRIC, MTU_RANGE, NetworkOptions, PARENT, PEERS, ROUTES,
-    STORM_LIMIT,
+    GATEWAY_MODE_IPV6, Given, INTERVAL, ISOLATE, METRIC, NetworkOptions, PARENT, PEERS, ROUTES, STORM_LIMIT,
 };
 use crate::world::Refusal;
+use fairway_model::MTU_RANGE;
 
 /// A network option.
 pub struct NetworkOption {

@@ -4,6 +4,7 @@ use fairway_core::object::BridgeLink;
 
 use crate::netlink::Batch;
 use crate::route::message::{add_address, delete_address, ifinfo};
+use crate::route::minimum_mtu::check_ipv6_mtu;
 use crate::route::{Error, Link, Links};
 use crate::sysctl;
 
@@ -17,6 +18,7 @@ impl Links {
         let localnet = if bridge.route_localnet { "1" } else { "0" };
         sysctl::write(&format!("net/ipv4/conf/{}/route_localnet", bridge.name), localnet)?;
         if self.ipv6 && bridge.ipv6 {
+            check_ipv6_mtu(&link.name, link.mtu)?;
             sysctl::write(&format!("net/ipv6/conf/{}/disable_ipv6", bridge.name), "0")?;
         }
         let present = self.addresses(link.index)?;
