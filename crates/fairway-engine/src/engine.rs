@@ -16,6 +16,7 @@ use fairway_inspect::trace::TraceRequest;
 use fairway_kernel::clock;
 use fairway_kernel::iptables::Flavour;
 use fairway_kernel::namespace::Workers;
+use fairway_kernel::route::Links;
 use fairway_model::{NetworkId, ProcessIdentity, Rng, SandboxId, Settings};
 use fairway_relay::table::{Hello, Record};
 use fairway_store::Store;
@@ -100,6 +101,14 @@ fn seed() -> u64 {
     getrandom::u64().unwrap_or_else(|_| clock::wall() as u64)
 }
 
+/// Deletes links that a daemon which was killed had just created.
+fn delete_incomplete_links() -> Result<(), ApplyError> {
+    for name in Links::open()?.delete_incomplete()? {
+        tracing::info!(interface = name, "deleted interface {name}: its creation was interrupted");
+    }
+    Ok(())
+}
+
 impl Engine {
     /// Opens the engine: reads the World, adopts or starts the relay, and applies the Plan. Sandboxes whose process
     /// ended meanwhile are stopped when this returns.
@@ -161,6 +170,7 @@ impl Engine {
         failpoint("host released");
         save_all(&store, &world, &orphans)?;
         failpoint("durable");
+        delete_incomplete_links()?;
 
         let firewall = Firewall::open(options.iptables)?;
         let monitors = Monitors::open(&firewall)?;

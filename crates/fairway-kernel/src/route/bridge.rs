@@ -24,6 +24,10 @@ impl Links {
         if bridge.adopted {
             return self.adopt_bridge(bridge);
         }
+        self.or_undo(&bridge.name, self.make_bridge(bridge))
+    }
+
+    fn make_bridge(&self, bridge: &BridgeLink) -> Result<Link, Error> {
         let name = &bridge.name;
         let mark = Mark::Network(bridge.network);
         let link = self.create_or_find(name, "bridge", |batch| {

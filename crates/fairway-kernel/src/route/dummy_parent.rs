@@ -19,6 +19,10 @@ impl Links {
     /// [`Error::NoDummyParent`] if the kernel has no kind of them; [`Error::Foreign`] if the name belongs to a link
     /// that is not Fairway's; [`Error::Netlink`].
     pub fn apply_dummy_parent(&self, link: &DummyParent) -> Result<(), Error> {
+        self.or_undo(&link.name, self.make_dummy_parent(link))
+    }
+
+    fn make_dummy_parent(&self, link: &DummyParent) -> Result<(), Error> {
         let found = self.create_dummy_parent(link)?;
         let mark = Mark::Network(link.network);
         let kind = found.kind.as_deref().filter(|kind| KINDS.contains(kind)).unwrap_or(KINDS[0]);

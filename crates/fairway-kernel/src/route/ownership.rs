@@ -1,6 +1,6 @@
 //! Decides which links are Fairway's: by their mark, or by the group of links that do not have their mark yet.
 
-use super::{Error, Link, Mark};
+use super::{Error, Link, Links, Mark};
 
 /// The link group of new links until they get their mark: the kernel takes a group at creation, an alias only
 /// afterwards. The number spells "FWAY".
@@ -10,6 +10,29 @@ impl Link {
     /// Whether Fairway created this link and has not set its mark yet.
     pub fn is_incomplete(&self) -> bool {
         self.alias.is_none() && self.group == INCOMPLETE_GROUP
+    }
+}
+
+impl Links {
+    /// Deletes the links whose creation was interrupted before they got their mark, and returns their names. No other
+    /// thread or process may be creating links meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`].
+    pub fn delete_incomplete(&self) -> Result<Vec<String>, Error> {
+        let incomplete = self.all()?.into_iter().filter(Link::is_incomplete);
+        incomplete.map(|link| self.delete(link.index, &link.name).map(|()| link.name)).collect()
+    }
+
+    /// Deletes a link that could not be set up, unless it has its mark: no later run would find it.
+    pub(super) fn or_undo<T>(&self, name: &str, outcome: Result<T, Error>) -> Result<T, Error> {
+        if outcome.is_err()
+            && let Ok(Some(link)) = self.find(name)
+            && link.is_incomplete()
+        {
+            self.delete(link.index, name)?;
+        }
+        outcome
     }
 }
 
@@ -31,3 +54,6 @@ pub(super) fn foreign(link: &Link) -> Error {
     };
     Error::Foreign { name: link.name.clone(), what }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,14 +55,19 @@ impl Links {
             outcome => outcome?,
         };
         if other.is_none() {
-            let mut batch = Batch::new();
-            batch
-                .message(libc::RTM_SETLINK, 0, format!("mark {waiting}"))
-                .raw(&ifinfo(self.index(waiting)?, None))
-                .text(libc::IFLA_IFALIAS, &Mark::Network(network).to_string())
-                .u32(libc::IFLA_GROUP, 0);
-            self.socket.transact(&mut batch)?;
+            self.or_undo(waiting, self.mark_pending_end(waiting, Mark::Network(network)))?;
         }
+        Ok(())
+    }
+
+    fn mark_pending_end(&self, waiting: &str, mark: Mark) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        batch
+            .message(libc::RTM_SETLINK, 0, format!("mark {waiting}"))
+            .raw(&ifinfo(self.index(waiting)?, None))
+            .text(libc::IFLA_IFALIAS, &mark.to_string())
+            .u32(libc::IFLA_GROUP, 0);
+        self.socket.transact(&mut batch)?;
         Ok(())
     }
 

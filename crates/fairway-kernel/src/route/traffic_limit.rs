@@ -79,7 +79,7 @@ impl Links {
             self.control(&mut batch)?;
         }
         match &limit.egress {
-            Some(bucket) => self.limit_egress(limit, host, bucket),
+            Some(bucket) => self.or_undo(&limit.buffer_interface(), self.limit_egress(limit, host, bucket)),
             None => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use fairway_lab::{Lab, Outcome, ask, serve_tcp};
 
 use crate::cli::{fairway, printed, stay};
+use crate::foreign_firewalls::run_with;
 use crate::harness::{HOST, LAN, Stage, flags_everywhere};
 use crate::kernel_state::{assert_same, observe, relay_pid};
 
@@ -85,7 +86,25 @@ fn what_no_world_knows_of_is_removed_too(lab: &Lab) {
     stage.sandbox("box", &["app"], &["8081:80"]);
     stage.daemon.kill9();
     stage.host.run_in(|| fs::remove_dir_all("/var/lib/fairway").unwrap()).unwrap();
+    add_interrupted(&stage);
     printed(&stage, &daemon("--remove"));
     assert_same("after everything was removed", &observe(&stage, &[]), &before);
     assert_eq!(relay_pid(), None);
+}
+
+/// Adds a bridge as a daemon leaves it that is killed between its creation and its mark.
+fn add_interrupted(stage: &Stage) {
+    let group = 0x4657_4159.to_string();
+    run_with(&stage.host, "ip", &["link", "add", "br-half", "group", &group, "type", "bridge"], "");
+}
+
+#[test]
+fn the_next_start_deletes_a_link_whose_creation_was_interrupted() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::new(lab, &[]);
+        let before = observe(&stage, &[]);
+        add_interrupted(&stage);
+        stage.daemon.restart(&[]);
+        assert_same("after the restart", &observe(&stage, &[]), &before);
+    });
 }
