@@ -123,7 +123,9 @@ impl Engine {
         let exclusive =
             engine.committer.pipeline.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
         readable(&engine);
-        let failures = engine.reconciler.reconcile_at_start(known)?;
+        let failures =
+            engine.reconciler.reconcile_at_start(known).inspect_err(|_| engine.applier.relay.end_new())?;
+        engine.applier.relay.keep();
         drop(exclusive);
         fairway_trace::sweep();
         engine.reconciler.scan_foreign_firewalls();

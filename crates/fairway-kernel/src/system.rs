@@ -141,11 +141,22 @@ pub fn peer_process(socket: impl AsFd) -> Result<Option<OwnedFd>, Errno> {
         Err(Errno::NOPROTOOPT) => {}
         Err(errno) => return Err(errno),
     }
+    match peer_credentials(socket)? {
+        (Some(pid), _) => pidfd_open(pid, PidfdFlags::empty()).map(Some),
+        (None, _) => Ok(None),
+    }
+}
+
+/// The process and the user id of the peer of a unix socket; no process if it has no pid in the pid namespace of this
+/// process.
+///
+/// # Errors
+/// As getsockopt(2).
+pub fn peer_credentials(socket: impl AsFd) -> Result<(Option<Pid>, u32), Errno> {
     let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
     // SAFETY: each bit pattern is a valid `ucred`, which is three integers.
     unsafe { socket_option(&socket, libc::SO_PEERCRED, &mut credentials) }?;
-    let Some(pid) = Pid::from_raw(credentials.pid) else { return Ok(None) };
-    pidfd_open(pid, PidfdFlags::empty()).map(Some)
+    Ok((Pid::from_raw(credentials.pid), credentials.uid))
 }
 
 /// Reads an option of level `SOL_SOCKET`.

@@ -11,6 +11,7 @@ mod file;
 mod ignored;
 mod images;
 mod listen;
+mod namespace_lock;
 pub mod on_demand;
 mod plugin;
 mod reload;
@@ -72,6 +73,12 @@ pub enum DaemonError {
         "cannot remove the daemon's objects: a daemon runs at {0}: stop it first: systemctl stop fairway.socket fairway"
     )]
     Running(PathBuf),
+    /// Another daemon serves this network namespace.
+    #[error("failed to start daemon: {0}")]
+    Namespace(#[from] namespace_lock::NamespaceLockError),
+    /// Another daemon serves this network namespace, whose work is not to be removed.
+    #[error("cannot remove the daemon's objects: {0}")]
+    OtherDaemon(#[source] namespace_lock::NamespaceLockError),
     /// What the daemon made cannot be removed.
     #[error("{0}")]
     Remove(#[source] EngineError),
@@ -162,6 +169,7 @@ fn run(arguments: DaemonArguments, plugin: &Arc<dyn Plugin>, log: &Log) -> Resul
         true => on_demand::check_exec_root(&configuration).map(|()| None)?,
         false => Some(take_over::take_over(&configuration)?),
     };
+    namespace_lock::take()?;
     let sockets = listen::listen_everywhere(&configuration, activated)?;
     drop(lock);
     cgroup::sweep();
@@ -291,6 +299,7 @@ pub fn remove(
     if UnixStream::connect(socket).is_ok() {
         return Err(DaemonError::Running(socket.clone()));
     }
+    namespace_lock::take().map_err(DaemonError::OtherDaemon)?;
     let removed = Engine::remove(options(configuration), force).map_err(DaemonError::Remove)?;
     listen::remove(configuration);
     on_demand::Precedence::forget(&configuration.exec_root);

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(crate) struct RelayLink {
     client: RwLock<Arc<RelayClient>>,
     /// The pending connection to a relay that does not answer.
     awaited: Mutex<Option<PendingConnection>>,
+    /// Whether the relay was started for an engine that has not started yet.
+    is_new: AtomicBool,
 }
 
 /// Whether the relay answers.
@@ -65,6 +68,7 @@ impl RelayLink {
     ) -> Result<(Self, Vec<RecordWithSockets>), ApplyError> {
         let found = RelayClient::connect(&path)
             .and_then(|client| client.describe_with_sockets().map(|held| (client, held)));
+        let mut is_new = false;
         let (client, held) = match found {
             Ok((_, held)) if !fits(&held) => {
                 return Err(ApplyError::TakeOver { path, error: ClientError::Descriptors });
@@ -79,11 +83,13 @@ impl RelayLink {
             Err(error) if error.relay_is_alive() => return Err(ApplyError::TakeOver { path, error }),
             Err(reason) => {
                 tracing::debug!(%reason, "starting a relay: found none to adopt: {reason}");
+                is_new = true;
                 (start_at(&path, &start)?, Vec::new())
             }
         };
         let client = RwLock::new(Arc::new(client));
-        Ok((Self { path, start, client, awaited: Mutex::default() }, held))
+        let is_new = AtomicBool::new(is_new);
+        Ok((Self { path, start, client, awaited: Mutex::default(), is_new }, held))
     }
 
     /// Checks whether the relay answers. A relay that did not is asked again each time.
@@ -171,8 +177,27 @@ impl RelayLink {
         }
     }
 
+    /// Keeps the relay from now on: the engine has started.
+    pub fn keep(&self) {
+        self.is_new.store(false, Ordering::Relaxed);
+    }
+
+    /// Ends a relay that was started for an engine that does not start.
+    pub fn end_new(&self) {
+        if self.is_new.swap(false, Ordering::Relaxed) {
+            self.end();
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
     fn client(&self) -> Arc<RelayClient> {
         Arc::clone(&self.client.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for RelayLink {
+    fn drop(&mut self) {
+        self.end_new();
     }
 }
 

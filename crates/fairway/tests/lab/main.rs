@@ -72,6 +72,7 @@ mod remove;
 mod republish;
 mod routed;
 mod sctp;
+mod second_daemon;
 mod service;
 mod several;
 mod sockets;

@@ -72,3 +72,29 @@ fn a_relay_of_the_version_before_hands_over_to_a_new_one() {
     assert!(known.contains(&resolver), "{known:?}");
     assert!(known.contains(&Record::HostServers(vec!["10.9.9.9".parse().unwrap()])), "{known:?}");
 }
+
+#[test]
+fn the_relay_of_an_engine_that_does_not_start_is_ended() {
+    for starts in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("relay.sock");
+        let (send, ended) = std::sync::mpsc::channel();
+        let start: StartRelay = Box::new(move |listener| {
+            let send = send.clone();
+            std::thread::spawn(move || {
+                drop(server::run(listener, Configuration::default()));
+                let _ = send.send(());
+            });
+            Ok(())
+        });
+        let former = FormerRelays::under(directory.path());
+        let (link, _) = RelayLink::find_or_start(path.clone(), &former, start).unwrap();
+        if starts {
+            link.keep();
+        }
+        drop(link);
+        let within = if starts { Duration::from_millis(200) } else { Duration::from_secs(10) };
+        assert_eq!(ended.recv_timeout(within).is_err(), starts);
+        assert_eq!(path.exists(), starts);
+    }
+}
