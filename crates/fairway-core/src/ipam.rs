@@ -14,7 +14,7 @@ mod matching;
 mod set;
 mod subnet;
 
-pub use bridge::{default_bridge_subnet, default_gateway, flag_error};
+pub use bridge::{check_default_bridge_flags, default_bridge_subnet, default_gateway, flag_error};
 pub use choose::choose_subnet;
 pub use error::IpamError;
 pub use host::{LostHostAddress, host_overlap_warnings, lost_host_address};

@@ -18,7 +18,7 @@ use crate::RefusalKind;
 pub use cidr::{cidr, expected_message};
 pub use host::{HOST_GATEWAY, add_host, address, dns_option, dns_search, dns_server, ipv4, ipv6, link, mac};
 pub use name::{alias, hostname, interface_name, is_alias, is_hostname, is_interface_name, is_name, name};
-pub use option::{address_pool, driver_option, label, option, packet_mark};
+pub use option::{address_pool, checked_pool, driver_option, label, option, packet_mark};
 pub use port::{expose, publish, unpublish};
 
 /// The error of a text that cannot be parsed.

@@ -3,6 +3,7 @@
 mod about;
 mod arguments;
 mod backend;
+mod check;
 mod configuration;
 mod configuration_error;
 mod endpoint;

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::subnet::{check_address, check_overlap, check_subnet, first_except};
 use super::{IpamError, LostHostAddress, choose_subnet};
 use fairway_model::Rng;
+use fairway_model::address_range::reserved_reason;
 use fairway_model::{HostFacts, IpRange, Settings, Subnet};
 
 /// The name of the auxiliary address of `--default-gateway`, as in Docker. It is never allocated, and is the next hop of
@@ -112,6 +113,24 @@ pub fn default_bridge_subnet(
         chosen,
         gateway_chosen: chosen,
     })
+}
+
+/// Checks the flags of the default bridge as far as their sense does not depend on the host: with `--bip` all of them,
+/// and else whether `--fixed-cidr` can hold addresses of hosts.
+///
+/// # Errors
+/// [`IpamError::Flag`].
+pub fn check_default_bridge_flags(settings: &Settings, v6: bool) -> Result<(), IpamError> {
+    let Flags { address, range, names: [_, fixed_cidr, _], .. } = Flags::of(settings, v6);
+    if address.is_some() {
+        return default_bridge_subnet(settings, &HostFacts::default(), &[], v6, &mut Rng::new(0)).map(drop);
+    }
+    match range.and_then(|range| Some((range, reserved_reason(range)?))) {
+        Some((subnet, reason)) => {
+            Err(flag(fixed_cidr, subnet.to_string(), IpamError::Reserved { subnet, reason }))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The error about the flag of the default bridge whose subnet would take an address or a next hop from the host.

@@ -92,11 +92,14 @@ pub fn address_pool(text: &str) -> Result<AddressPool, ParseError> {
     let (Some(base), Some(size)) = (base, size) else {
         return Err(error("base=SUBNET,size=PREFIX-LENGTH is expected".to_owned()));
     };
-    pool(base, size).map_err(error)
+    checked_pool(base, size).map_err(error)
 }
 
-/// Checks base and size of a pool.
-fn pool(base: IpNet, size: u8) -> Result<AddressPool, String> {
+/// Checks base and size of an address pool.
+///
+/// # Errors
+/// Why there cannot be such a pool.
+pub fn checked_pool(base: IpNet, size: u8) -> Result<AddressPool, String> {
     let expected = base.trunc();
     if base != expected {
         return Err(format!("base {base} should be {expected}"));

@@ -9,7 +9,7 @@ use clap::Args;
 use fairway_kernel::iptables::Flavour;
 use fairway_model::AddressPool;
 use fairway_model::Backend;
-use fairway_model::parse::{ParseError, address_pool, cidr, option};
+use fairway_model::parse::{ParseError, address_pool, checked_pool, cidr, option};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -82,9 +82,9 @@ pub struct DaemonArguments {
     #[serde(rename = "default-network-opts", deserialize_with = "by_driver")]
     pub default_network_opt: Option<Vec<NetworkOption>>,
     /// Default address pool for networks (base=10.0.0.0/8,size=24); may be repeated
-    #[arg(long = "default-address-pool", value_name = "POOL", value_parser = pool)]
-    #[serde(rename = "default-address-pools")]
-    pub default_address_pool: Option<Vec<Pool>>,
+    #[arg(long = "default-address-pool", value_name = "POOL", value_parser = address_pool)]
+    #[serde(rename = "default-address-pools", deserialize_with = "pools")]
+    pub default_address_pool: Option<Vec<AddressPool>>,
     /// MTU of networks in bytes [default: that of the default route's interface]
     #[arg(long, value_name = "BYTES")]
     pub mtu: Option<u32>,
@@ -191,20 +191,6 @@ pub struct DaemonArguments {
     pub ignored: Ignored,
 }
 
-/// A pool as the file has it.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct Pool {
-    #[serde(deserialize_with = "required_cidr_key")]
-    base: IpNet,
-    size: u8,
-}
-
-impl From<Pool> for AddressPool {
-    fn from(Pool { base, size }: Pool) -> Self {
-        Self { base, size }
-    }
-}
-
 /// An option of networks: driver, name and value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkOption {
@@ -283,8 +269,15 @@ fn by_driver<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Vec<NetworkO
     Ok(Some(options.collect()))
 }
 
-fn pool(text: &str) -> Result<Pool, String> {
-    address_pool(text)
-        .map(|AddressPool { base, size }| Pool { base, size })
-        .map_err(|error| error.to_string())
+/// dockerd's key holds an object for each pool.
+fn pools<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Vec<AddressPool>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Pool {
+        #[serde(deserialize_with = "required_cidr_key")]
+        base: IpNet,
+        size: u8,
+    }
+    let pools = Vec::<Pool>::deserialize(reader)?.into_iter();
+    let checked = pools.map(|Pool { base, size }| checked_pool(base, size).map_err(D::Error::custom));
+    checked.collect::<Result<_, _>>().map(Some)
 }

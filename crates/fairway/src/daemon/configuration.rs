@@ -11,8 +11,8 @@ use fairway_model::{Backend, DefaultBridge, LogLimits, PacketMark, Settings};
 use super::arguments::{DaemonArguments, NetworkOption};
 use super::configuration_error::ConfigurationError;
 use super::endpoint::{ApiEndpoint, DEFAULT_SOCKET, TlsFiles};
-use super::file;
 use super::socket_group::SocketGroup;
+use super::{check, file};
 use crate::logging::{Level, LogFormat};
 use crate::relay;
 
@@ -85,10 +85,9 @@ impl DaemonArguments {
             true => exec_root.join(ON_DEMAND),
             false => PathBuf::from("/var/lib/fairway"),
         });
-        let pools = all.default_address_pool.unwrap_or_default();
         let docker_plugin = all.docker_plugin.unwrap_or(false) && !all.on_demand;
         let relay_user = all.relay_user.unwrap_or(relay::USER);
-        Ok(Configuration {
+        let configuration = Configuration {
             on_demand: all.on_demand,
             socket,
             socket_group,
@@ -128,16 +127,18 @@ impl DaemonArguments {
                 default_gateway_ipv6: all.default_gateway_v6,
                 host_gateway: all.host_gateway.unwrap_or_default(),
                 network_options,
-                address_pools: pools.into_iter().map(Into::into).collect(),
+                address_pools: all.default_address_pool.unwrap_or_default(),
                 mtu: all.mtu,
                 publish_address: all.ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
                 dns: all.dns.unwrap_or_default(),
-                dns_search: all.dns_search.unwrap_or_default(),
-                dns_options: all.dns_opt.unwrap_or_default(),
+                dns_search: check::search_domains(all.dns_search)?,
+                dns_options: check::resolver_options(all.dns_opt)?,
                 log_options,
                 relay_user: relay::may_become(relay_user).then_some(relay_user),
             },
-        })
+        };
+        check::check(&configuration.settings)?;
+        Ok(configuration)
     }
 }
 

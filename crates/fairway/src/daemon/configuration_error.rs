@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use fairway_core::ipam::IpamError;
 use fairway_model::parse::ParseError;
 use thiserror::Error;
 
@@ -22,6 +23,17 @@ pub enum ConfigurationError {
     Syntax {
         /// Its path.
         path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A key of the file has no value of its kind, or is unknown.
+    #[error("unable to configure the daemon with file {path}: key {key}: {source}")]
+    Key {
+        /// The path of the file.
+        path: PathBuf,
+        /// The key.
+        key: String,
         /// What is wrong.
         #[source]
         source: serde_json::Error,
@@ -49,6 +61,9 @@ pub enum ConfigurationError {
     /// An option of logs makes no sense.
     #[error(transparent)]
     LogOption(#[from] ParseError),
+    /// The flags of the default bridge make no sense.
+    #[error(transparent)]
+    DefaultBridge(#[from] IpamError),
     /// A value makes no sense.
     #[error("invalid {name} {value}: {reason}")]
     Value {

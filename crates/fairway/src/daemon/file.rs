@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::arguments::DaemonArguments;
 use super::configuration_error::ConfigurationError;
 use super::ignored;
@@ -83,7 +85,7 @@ fn read(path: &Path, required: bool) -> Result<DaemonArguments, ConfigurationErr
     };
     let syntax = |source| ConfigurationError::Syntax { path: path.to_owned(), source };
     // Keys of dockerd's that mean nothing here are logged, not refused.
-    let mut keys: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).map_err(syntax)?;
+    let mut keys: BTreeMap<String, Value> = serde_json::from_str(&text).map_err(syntax)?;
     keys.retain(|name, _| {
         let kept = !ignored::is_key(name);
         if !kept {
@@ -91,5 +93,18 @@ fn read(path: &Path, required: bool) -> Result<DaemonArguments, ConfigurationErr
         }
         kept
     });
-    serde_json::to_value(keys).and_then(serde_json::from_value).map_err(syntax)
+    let all = keys.into_iter().collect::<serde_json::Map<_, _>>();
+    arguments(all.clone()).map_err(|source| {
+        let refused = |(key, value): (String, _)| {
+            let source = arguments([(key.clone(), value)].into_iter().collect()).err()?;
+            Some(ConfigurationError::Key { path: path.to_owned(), key, source })
+        };
+        // Without one, a key and its other name are both there.
+        all.into_iter().find_map(refused).unwrap_or_else(|| syntax(source))
+    })
+}
+
+/// The arguments that keys of the file are.
+fn arguments(keys: serde_json::Map<String, Value>) -> Result<DaemonArguments, serde_json::Error> {
+    serde_json::from_value(Value::Object(keys))
 }

@@ -180,7 +180,7 @@ fn a_configuration_is_validated_without_a_daemon() {
         ("{", "EOF while parsing"),
         (r#"{"bip": "172.17.0.1"}"#, "the prefix length is missing"),
         (r#"{"default-address-pools": [{"base": "10.0.0.0", "size": 24}]}"#, "the prefix length is missing"),
-        (r#"{"log-level": "loud"}"#, "unknown variant `loud`"),
+        (r#"{"log-level": "loud"}"#, "key log-level: unknown variant `loud`"),
     ] {
         let refused = validate(contents);
         let said = text(&refused.stderr);

@@ -88,6 +88,8 @@ fn what_makes_no_sense_changes_nothing() {
         for (text, reported) in [
             ("{", "EOF while parsing"),
             (r#"{"bipp": "x"}"#, "bipp"),
+            (r#"{"mtu": 67}"#, "invalid mtu 67: 68 to 65535 bytes are expected"),
+            (r#"{"dns-opts": ["x\nnameserver 6.6.6.6"]}"#, "invalid dns-opts"),
             (r#"{"userland-proxy": true}"#, "specified both as a flag and in the configuration file"),
             (
                 r#"{"bip": "10.99.0.1/24", "dns-search": ["x"]}"#,

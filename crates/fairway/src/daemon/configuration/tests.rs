@@ -125,6 +125,64 @@ fn ipv6_bridge_and_options_are_keys_of_dockerds() {
 }
 
 #[test]
+fn what_needs_no_kernel_is_checked_by_name() {
+    let read = |text: &str| with(text, DaemonArguments::default());
+    for (text, refusal) in [
+        (r#"{"mtu": 67}"#, "invalid mtu 67: 68 to 65535 bytes are expected"),
+        (r#"{"mtu": 65536}"#, "invalid mtu 65536: "),
+        (r#"{"mtu": 1279, "ipv6": true}"#, "invalid mtu 1279: --ipv6 needs at least 1280 bytes (RFC 8200"),
+        (
+            r#"{"default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "x"}}}"#,
+            "invalid default-network-opts bridge: invalid option com.docker.network.driver.mtu=x: ",
+        ),
+        (r#"{"dns-opts": ["x\nnameserver 6.6.6.6"]}"#, r"invalid dns-opts x\nnameserver 6.6.6.6: "),
+        (r#"{"dns-search": ["x\nnameserver 6.6.6.6"]}"#, r"invalid dns-search x\nnameserver 6.6.6.6: "),
+        (r#"{"dns": ["0.0.0.0"]}"#, "invalid dns 0.0.0.0: "),
+        (r#"{"bip": "172.17.0.0/16"}"#, "invalid --bip 172.17.0.0/16: "),
+        (r#"{"bip": "172.17.255.255/16"}"#, "invalid --bip 172.17.255.255/16: "),
+        (r#"{"bip": "172.17.0.1/32"}"#, "invalid --bip 172.17.0.1/32: "),
+        (r#"{"bip": "127.0.0.1/8"}"#, "invalid --bip 127.0.0.1/8: "),
+        (r#"{"bip": "224.0.0.1/8"}"#, "invalid --bip 224.0.0.1/8: "),
+        (r#"{"bip": "10.1.0.1/24", "fixed-cidr": "10.2.0.0/24"}"#, "invalid --fixed-cidr 10.2.0.0/24: "),
+        (r#"{"bip": "10.1.0.1/24", "default-gateway": "10.2.0.1"}"#, "invalid --default-gateway 10.2.0.1: "),
+        (r#"{"fixed-cidr": "127.0.0.0/24"}"#, "invalid --fixed-cidr 127.0.0.0/24: "),
+        (r#"{"ipv6": true, "bip6": "ff02::1/64"}"#, "invalid --bip6 ff02::1/64: "),
+    ] {
+        let refused = read(text).map(|_| text).unwrap_err();
+        assert!(refused.starts_with(refusal), "{text}: {refused}");
+    }
+    for text in [
+        r#"{"mtu": 68, "bip": "10.1.0.1/31", "dns": ["10.1.0.2"]}"#,
+        r#"{"mtu": 65535, "fixed-cidr": "172.18.0.5/32", "default-gateway": "172.18.0.9"}"#,
+        // Without IPv6 its flags have no effect.
+        r#"{"bip6": "ff02::1/64"}"#,
+    ] {
+        assert_eq!(read(text).err(), None, "{text}");
+    }
+    let flags = DaemonArguments { dns_search: Some(vec!["example.org.".to_owned()]), ..Default::default() };
+    assert_eq!(with("{}", flags).unwrap().settings.dns_search, ["example.org"]);
+    let flags = DaemonArguments { mtu: Some(67), ..Default::default() };
+    assert!(with("{}", flags).unwrap_err().starts_with("invalid mtu 67: "));
+}
+
+#[test]
+fn a_value_of_another_kind_is_refused_by_its_key() {
+    for (text, refusal) in [
+        (r#"{"ip": "1.2.3"}"#, "key ip: invalid IP address syntax"),
+        (r#"{"icc": true, "mtu": "1400"}"#, "key mtu: invalid type: string \"1400\", expected u32"),
+        (r#"{"bipp": 1}"#, "key bipp: unknown field `bipp`"),
+        (r#"{"host-gateway-ips": "x"}"#, "key host-gateway-ips: "),
+        (
+            r#"{"default-address-pools": [{"base": "10.0.0.0/24", "size": 16}]}"#,
+            "key default-address-pools: size must lie between 24 and 31",
+        ),
+    ] {
+        let refused = with(text, DaemonArguments::default()).unwrap_err();
+        assert!(refused.contains(&format!(": {refusal}")), "{text}: {refused}");
+    }
+}
+
+#[test]
 fn a_bridge_of_ones_own_has_its_own_address() {
     let named = with(r#"{"bridge": "br0"}"#, DaemonArguments::default()).unwrap();
     assert_eq!(named.settings.bridge, DefaultBridge::Named("br0".to_owned()));
