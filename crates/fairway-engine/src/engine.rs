@@ -101,6 +101,12 @@ fn seed() -> u64 {
     getrandom::u64().unwrap_or_else(|_| clock::wall() as u64)
 }
 
+/// The settings of the firewall alone: the others are the defaults.
+fn reduced(settings: &Settings) -> Settings {
+    let Settings { backend, iptables, ip6tables, relay_user, .. } = *settings;
+    Settings { backend, iptables, ip6tables, relay_user, ..Settings::default() }
+}
+
 /// Deletes links that a daemon which was killed had just created.
 fn delete_incomplete_links() -> Result<(), ApplyError> {
     for name in Links::open()?.delete_incomplete()? {
@@ -119,7 +125,7 @@ impl Engine {
     /// Settings that do not fit the running sandboxes, a store that cannot be read, a kernel that lacks a needed
     /// feature. Running sandboxes are left as they are then.
     pub fn open(options: Options, readable: impl FnOnce(&Arc<Self>)) -> Result<Arc<Self>, EngineError> {
-        let (engine, monitors, known) = Self::assemble(options)?;
+        let (engine, monitors, known) = Self::assemble(options, false)?;
         let exclusive =
             engine.committer.pipeline.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
         readable(&engine);
@@ -137,7 +143,12 @@ impl Engine {
 
     /// Reads the World and adopts or starts the relay, without applying the Plan. Returns monitors that miss no event
     /// from now on, and the records that the relay has.
-    pub(crate) fn assemble(options: Options) -> Result<(Arc<Self>, Monitors, Vec<Record>), EngineError> {
+    ///
+    /// With settings that the World refuses there is none, unless `for_removal` does with those that it cannot refuse.
+    pub(crate) fn assemble(
+        options: Options,
+        for_removal: bool,
+    ) -> Result<(Arc<Self>, Monitors, Vec<Record>), EngineError> {
         crate::requirements::check(&options.settings, options.iptables)?;
         create_directory(&options.data_root)?;
         create_directory(&options.exec_root)?;
@@ -153,12 +164,17 @@ impl Engine {
         let before = world.host_state().clone();
         let adopted = adopted(&world);
         let files = SandboxFiles::under(&options.exec_root, &options.data_root);
-        let configure = Command::Configure { settings: Box::new(options.settings), host: Box::new(host) };
-        world
-            .apply(configure, clock::wall(), &mut rng)?
-            .warnings
-            .iter()
-            .for_each(|warning| tracing::warn!("{warning}"));
+        let fallback = for_removal.then(|| reduced(&options.settings));
+        let configure =
+            |settings| Command::Configure { settings: Box::new(settings), host: Box::new(host.clone()) };
+        let configured = match (world.apply(configure(options.settings), clock::wall(), &mut rng), fallback) {
+            (Err(refusal), Some(settings)) => {
+                tracing::warn!("{}: removing by other settings", EngineError::from(refusal));
+                world.apply(configure(settings), clock::wall(), &mut rng)
+            }
+            (configured, _) => configured,
+        };
+        configured?.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         for sandbox in ended(&world) {
             tracing::info!(sandbox = %sandbox.short(), "stopping sandbox {}: ended while no daemon ran", sandbox.short());
             let process = world.sandbox(sandbox).and_then(|sandbox| sandbox.process());

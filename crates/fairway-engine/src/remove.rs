@@ -54,7 +54,7 @@ impl Engine {
         stop_all(&running)?;
         await_records(&options, &running);
         // Without monitors, a removed object is not repaired.
-        let (engine, _, known) = Self::assemble(options)?;
+        let (engine, _, known) = Self::assemble(options, true)?;
         engine.release_host()?;
         // First the objects as planned, of which everything is known; then the others, and orphans.
         for wanted in [engine.reconciler.wanted(), Fragment::new()] {

@@ -14,6 +14,7 @@ mod images;
 mod listen;
 mod namespace_lock;
 pub mod on_demand;
+mod places;
 mod plugin;
 mod reload;
 mod restart;
@@ -339,12 +340,26 @@ fn options(configuration: &Configuration) -> Options {
 /// # Errors
 /// They make no sense.
 pub fn configuration(arguments: DaemonArguments) -> Result<Configuration, DaemonError> {
+    log_warnings(&arguments);
+    Ok(arguments.configuration()?)
+}
+
+/// As [`configuration`], for commands that need no more than to know where a daemon's objects are: what else makes no
+/// sense is only logged.
+///
+/// # Errors
+/// The file that a flag names cannot be read.
+pub fn configuration_of_places(arguments: DaemonArguments) -> Result<Configuration, DaemonError> {
+    log_warnings(&arguments);
+    Ok(places::configuration(arguments)?)
+}
+
+fn log_warnings(arguments: &DaemonArguments) {
     let level = match arguments.debug {
         Some(true) => Level::Debug,
         _ => arguments.level.unwrap_or(Level::Warn),
     };
     logging::start(level, LogFormat::Text);
-    Ok(arguments.configuration()?)
 }
 
 /// What comes of a start.

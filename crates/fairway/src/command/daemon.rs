@@ -52,7 +52,7 @@ impl DaemonOptions {
             let socket = daemon::configuration(arguments)?.socket;
             reload(&format!("unix://{}", socket.display()))?;
         } else if removes {
-            let configuration = daemon::configuration(arguments)?;
+            let configuration = daemon::configuration_of_places(arguments)?;
             remove(&configuration, force)?;
             print_line(&format!("networks and logs stay in {}", configuration.data_root.display()))?;
         } else {

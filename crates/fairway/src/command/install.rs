@@ -134,7 +134,7 @@ impl UninstallOptions {
     /// Removes what the daemon made, then what is durable. The configuration file is the user's, and stays.
     fn purge(&self, host: Option<String>) -> Result<(), CommandError> {
         let arguments = DaemonArguments { sockets: host.into_iter().collect(), ..DaemonArguments::default() };
-        let configuration = daemon::configuration(arguments)?;
+        let configuration = daemon::configuration_of_places(arguments)?;
         let root = configuration.data_root.display();
         if self.place.dry_run {
             print_line(

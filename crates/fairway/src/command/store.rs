@@ -54,7 +54,7 @@ impl StoreCommand {
 impl Where {
     fn data_root(self) -> Result<PathBuf, CommandError> {
         let Some(data_root) = self.data_root else {
-            return Ok(daemon::configuration(DaemonArguments::default())?.data_root);
+            return Ok(daemon::configuration_of_places(DaemonArguments::default())?.data_root);
         };
         Ok(data_root)
     }

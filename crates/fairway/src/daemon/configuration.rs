@@ -61,7 +61,15 @@ impl DaemonArguments {
     /// # Errors
     /// The file cannot be read, says what a flag says, or a value makes no sense.
     pub fn configuration(self) -> Result<Configuration, ConfigurationError> {
-        let all = file::with_file(self)?;
+        file::with_file(self)?.without_file()
+    }
+
+    /// The flags alone.
+    ///
+    /// # Errors
+    /// A value makes no sense.
+    pub(super) fn without_file(self) -> Result<Configuration, ConfigurationError> {
+        let all = self;
         all.ignored.warn();
         let bridge = default_bridge(&all)?;
         check_host_gateway(all.host_gateway.as_deref().unwrap_or_default())?;

@@ -16,10 +16,7 @@ const DEFAULT_CONFIGURATION: &str = "/etc/fairway/daemon.json";
 /// # Errors
 /// The file cannot be read, or says what a flag says.
 pub fn with_file(flags: DaemonArguments) -> Result<DaemonArguments, ConfigurationError> {
-    let (path, required) = match &flags.config_file {
-        Some(path) => (path.clone(), true),
-        None => (PathBuf::from(DEFAULT_CONFIGURATION), false),
-    };
+    let (path, required) = path(&flags);
     let mut file = read(&path, required)?;
     if flags.on_demand {
         // Where the daemon of the system is.
@@ -27,6 +24,25 @@ pub fn with_file(flags: DaemonArguments) -> Result<DaemonArguments, Configuratio
         (file.docker_plugin, file.metrics_addr) = (None, None);
     }
     flags.merged(file, &path)
+}
+
+/// The path of the file, and whether there has to be one.
+fn path(flags: &DaemonArguments) -> (PathBuf, bool) {
+    match &flags.config_file {
+        Some(path) => (path.clone(), true),
+        None => (PathBuf::from(DEFAULT_CONFIGURATION), false),
+    }
+}
+
+/// The values of these keys of the file that make sense by themselves; none of a file that cannot be read.
+pub fn readable_keys(flags: &DaemonArguments, names: &[&str]) -> DaemonArguments {
+    let text = std::fs::read_to_string(path(flags).0).unwrap_or_default();
+    let mut keys: serde_json::Map<_, _> = serde_json::from_str(&text).unwrap_or_default();
+    keys.retain(|name, value| {
+        let key = [(name.clone(), value.clone())].into_iter().collect();
+        names.contains(&name.as_str()) && arguments(key).is_ok()
+    });
+    arguments(keys).unwrap_or_default()
 }
 
 impl DaemonArguments {

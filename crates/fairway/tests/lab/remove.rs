@@ -10,6 +10,9 @@ use crate::foreign_firewalls::run_with;
 use crate::harness::{HOST, LAN, Stage, flags_everywhere};
 use crate::kernel_state::{assert_same, observe, relay_pid};
 
+/// A configuration file of a daemon that cannot start.
+const FILE: &str = "/etc/daemon-of-this-test.json";
+
 /// The flags of another command of the daemon's, for the daemon of the stage.
 fn daemon(options: &str) -> String {
     ["daemon", &flags_everywhere().join(" "), options].join(" ")
@@ -90,6 +93,35 @@ fn what_no_world_knows_of_is_removed_too(lab: &Lab) {
     printed(&stage, &daemon("--remove"));
     assert_same("after everything was removed", &observe(&stage, &[]), &before);
     assert_eq!(relay_pid(), None);
+}
+
+/// A host whose daemon cannot start is cleaned too.
+#[test]
+fn settings_with_which_no_daemon_starts_are_no_obstacle() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::before_daemon(lab);
+        let before = observe(&stage, &[]);
+        for (text, reason) in [
+            (r#"{"bip": "172.17.0.0/16"}"#, "invalid --bip 172.17.0.0/16"),
+            (r#"{"mtu": "x"}"#, "key mtu"),
+            ("{", "EOF while parsing"),
+            (r#"{"bridge": "own0"}"#, "cannot use bridge own0"),
+        ] {
+            stage.daemon.launch(&[]);
+            stage.daemon.wait_until_ready();
+            printed(&stage, "network create app");
+            assert!(stage.daemon.stop().success());
+            stage.host.run_in(|| fs::write(FILE, text).unwrap()).unwrap();
+            let removed = fairway(&stage, &daemon(&format!("--remove --config-file {FILE}")));
+            assert!(removed.code == 0 && removed.errors.contains(reason), "{text}: {}", removed.errors);
+            assert_same(text, &observe(&stage, &[]), &before);
+            assert_eq!(relay_pid(), None);
+            stage.daemon.launch(&[]);
+            stage.daemon.wait_until_ready();
+            printed(&stage, "network rm app");
+            assert!(stage.daemon.stop().success());
+        }
+    });
 }
 
 /// Adds a bridge as a daemon leaves it that is killed between its creation and its mark.
