@@ -158,7 +158,8 @@ fn state(sandbox: &Sandbox) -> ContainerState {
     };
     ContainerState {
         status: status(sandbox).to_owned(),
-        running: sandbox.running(),
+        // As in Docker, also while it waits to be restarted.
+        running: sandbox.running() || sandbox.is_restarting(),
         restarting: sandbox.is_restarting(),
         pid: sandbox.process().map_or(0, |process| process.pid),
         exit_code: code,

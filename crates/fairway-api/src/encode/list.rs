@@ -44,7 +44,8 @@ pub enum ListError {
     Refusal(#[from] Refusal),
 }
 
-/// The sandboxes that pass Docker's filters, the newest first. Without `all` and a filter of states: those that run.
+/// The sandboxes that pass Docker's filters, the newest first. Without `all` and a filter of states: those that run, or
+/// wait to be restarted.
 /// `now` is in nanoseconds since 1970.
 ///
 /// # Errors
@@ -108,7 +109,7 @@ impl<'a> Chosen<'a> {
             SandboxState::Exited { code, .. } => code.to_string(),
             _ => String::new(),
         };
-        (self.all || sandbox.running())
+        (self.all || sandbox.running() || sandbox.is_restarting())
             && filters.starts("id", &sandbox.id.to_string())
             && (self.names.pass(&sandbox.name) || self.names.pass(&format!("/{}", sandbox.name)))
             && filters.labels(&sandbox.options.labels)

@@ -60,6 +60,7 @@ impl ContainerInspect {
 pub struct ContainerState {
     /// `created`, `running`, `restarting` or `exited`.
     pub status: String,
+    /// Whether it runs, or waits to be restarted.
     pub running: bool,
     pub paused: bool,
     pub restarting: bool,
@@ -74,6 +75,13 @@ pub struct ContainerState {
     pub started_at: String,
     /// When it exited; Go's zero time before.
     pub finished_at: String,
+}
+
+impl ContainerState {
+    /// Whether the sandbox runs at this moment, and does not wait to be restarted.
+    pub fn runs_now(&self) -> bool {
+        self.running && !self.restarting
+    }
 }
 
 /// The requested host configuration.

@@ -301,7 +301,8 @@ fn options_of_the_command_are_kept_shown_and_updated() {
 fn a_container_that_will_be_started_again_is_restarting() {
     let server = RunningServer::start();
     create(&server, "kept", r#"{"Image":"host","HostConfig":{"RestartPolicy":{"Name":"always"}}}"#);
-    let state = || get(&server, "/containers/kept/json")["State"]["Status"].as_str().unwrap().to_owned();
+    let whole_state = || get(&server, "/containers/kept/json")["State"].clone();
+    let state = || whole_state()["Status"].as_str().unwrap().to_owned();
     start(&server, "kept", 5);
     assert_eq!(request(&server, "POST", "/containers/kept/exited", r#"{"Pid":5,"Code":3}"#).0, 204);
     assert_eq!(
@@ -309,11 +310,13 @@ fn a_container_that_will_be_started_again_is_restarting() {
         ("restarting", 1)
     );
     assert!(
-        get(&server, "/containers/json?all=1")[0]["Status"].as_str().unwrap().starts_with("Restarting (3)")
+        get(&server, "/containers/json")[0]["Status"].as_str().unwrap().starts_with("Restarting (3)")
     );
+    assert_eq!((&whole_state()["Running"], &whole_state()["Pid"]), (&true.into(), &0.into()));
     // A user stops it while it waits.
     assert_eq!(request(&server, "POST", "/containers/kept/stop", "").0, 304);
     assert_eq!(state(), "exited");
+    assert_eq!((&whole_state()["Running"], listed(&server, "")), (&false.into(), Vec::new()));
     // A signal that ends it is a stop of a user, and another one is not.
     start(&server, "kept", 6);
     for (signal, expected) in [("HUP", "restarting"), ("SIGTERM", "exited")] {

@@ -45,7 +45,7 @@ impl ExecOptions {
             take_terminal().map_err(CommandError::Terminal)?;
         }
         let known = session.client.container(&self.container)?;
-        if !known.state.running {
+        if !known.state.runs_now() {
             return Err(CommandError::NotRunning(self.container));
         }
         if known.state.pid == 0 {

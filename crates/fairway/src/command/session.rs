@@ -140,7 +140,7 @@ impl Session {
             Some(target) => {
                 let target = self.client.container(target)?;
                 let name = target.name.trim_start_matches('/').to_owned();
-                if !target.state.running {
+                if !target.state.runs_now() {
                     return Err(CommandError::TargetNotRunning(name));
                 }
                 hostname = target.config.hostname;

@@ -51,8 +51,8 @@ pub(super) fn start(session: &mut Session, name: &str, attachments: usize) -> Re
 /// Whether a sandbox is to be started: it does not run.
 fn startable(session: &mut Session, name: &str) -> Result<bool, CommandError> {
     let known = session.client.container(name)?;
-    if !known.state.running && known.kind != "run" {
+    if !known.state.runs_now() && known.kind != "run" {
         return Err(CommandError::NotStartable { name: name.to_owned(), kind: known.kind });
     }
-    Ok(!known.state.running)
+    Ok(!known.state.runs_now())
 }

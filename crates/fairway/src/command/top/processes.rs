@@ -20,7 +20,7 @@ fn duration(seconds: u64) -> String {
 /// Prints the processes of a sandbox.
 pub(super) fn show(client: &mut Client, name: &str) -> Result<i32, CommandError> {
     let known = client.container(name)?;
-    if !known.state.running {
+    if !known.state.runs_now() {
         return Err(CommandError::NotRunning(name.to_owned()));
     }
     let unreadable = |source| CommandError::Processes { name: name.to_owned(), source };
