@@ -204,6 +204,12 @@ pub struct Sandbox {
     /// How often its restart policy started the sandbox since a user did.
     #[serde(default)]
     pub restarts: u32,
+    /// The time of the last start, in nanoseconds since 1970; none before the first.
+    #[serde(default)]
+    pub last_start: Option<i64>,
+    /// The time of the last exit, in nanoseconds since 1970; none before the first.
+    #[serde(default)]
+    pub last_exit: Option<i64>,
 }
 
 impl Sandbox {

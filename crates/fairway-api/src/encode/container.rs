@@ -151,10 +151,11 @@ pub(super) fn status(sandbox: &Sandbox) -> &'static str {
 }
 
 fn state(sandbox: &Sandbox) -> ContainerState {
+    // Sandboxes of earlier versions know the times of their state alone.
     let (started, finished, code) = match &sandbox.state {
         SandboxState::Created => (None, None, 0),
-        SandboxState::Running { since, .. } => (Some(*since), None, 0),
-        SandboxState::Exited { code, at } => (None, Some(*at), *code),
+        SandboxState::Running { since, .. } => (Some(*since), sandbox.last_exit, 0),
+        SandboxState::Exited { code, at } => (sandbox.last_start, Some(*at), *code),
     };
     ContainerState {
         status: status(sandbox).to_owned(),

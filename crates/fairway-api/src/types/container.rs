@@ -71,9 +71,9 @@ pub struct ContainerState {
     pub pid: u32,
     pub exit_code: i32,
     pub error: String,
-    /// When it was started, while it runs; otherwise Go's zero time.
+    /// When it was last started; Go's zero time before.
     pub started_at: String,
-    /// When it exited; Go's zero time before.
+    /// When it last exited; Go's zero time before.
     pub finished_at: String,
 }
 

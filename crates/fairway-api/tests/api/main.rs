@@ -9,4 +9,5 @@ mod limits;
 mod openapi;
 mod server;
 mod small_world;
+mod states;
 mod stopped_server;

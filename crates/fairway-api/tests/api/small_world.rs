@@ -70,6 +70,8 @@ fn sandbox(byte: u8, name: &str, mode: NetworkMode, state: SandboxState) -> Sand
         removed_networks: Vec::new(),
         stopped_by_user: false,
         restarts: 0,
+        last_start: None,
+        last_exit: None,
     }
 }
 

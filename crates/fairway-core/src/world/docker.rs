@@ -64,6 +64,8 @@ impl World {
             removed_networks: Vec::new(),
             stopped_by_user: false,
             restarts: 0,
+            last_start: Some(now),
+            last_exit: None,
         }
     }
 

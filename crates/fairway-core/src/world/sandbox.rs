@@ -180,6 +180,8 @@ impl World {
             removed_networks: Vec::new(),
             stopped_by_user: false,
             restarts: 0,
+            last_start: None,
+            last_exit: None,
         };
         let mut change = Change { warnings: choice.warnings, ..Change::default() };
         self.touch_sandbox(sandbox, &mut change);
@@ -231,6 +233,7 @@ impl World {
             .any(|network| network.resolves_names());
         sandbox.stopped_by_user = false;
         sandbox.restarts = 0;
+        sandbox.last_start = Some(context.now);
         let mut change = Change { warnings, ..Change::default() };
         before.iter().for_each(|endpoint| self.touch_endpoint(endpoint, &mut change));
         self.touch_sandbox(sandbox, &mut change);
@@ -252,8 +255,11 @@ impl World {
         state: SandboxState,
         ended: Option<ProcessIdentity>,
     ) -> Result<Change, Refusal> {
-        let sandbox = self.find_sandbox(reference)?.clone();
+        let mut sandbox = self.find_sandbox(reference)?.clone();
         let mut change = Change::default();
+        if let SandboxState::Exited { at, .. } = state {
+            sandbox.last_exit = Some(at);
+        }
         match sandbox.state {
             SandboxState::Running { process, .. } if ended.is_some() && process != ended => {
                 return Err(Refusal::Restarted(sandbox.name));

@@ -131,3 +131,20 @@ fn the_end_of_an_earlier_process_stops_only_that() {
     run(&mut world, d, [ended(process(2)), started(3), ended(None)]);
     assert!(!world.find_sandbox("web").unwrap().running());
 }
+
+#[test]
+fn the_last_start_and_the_last_exit_are_remembered() {
+    let (mut world, mut rng) = world();
+    run(&mut world, &mut rng, [sandbox("web", &[], Default::default())]);
+    let exit = || Command::StopSandbox { sandbox: "web".to_owned(), code: 0, process: None };
+    for (command, now, expected) in [
+        (start("web"), 2, (Some(2), None)),
+        (exit(), 3, (Some(2), Some(3))),
+        (start("web"), 4, (Some(4), Some(3))),
+        (exit(), 5, (Some(4), Some(5))),
+    ] {
+        world.apply(command, now, &mut rng).unwrap();
+        let found = world.find_sandbox("web").unwrap();
+        assert_eq!((found.last_start, found.last_exit), expected);
+    }
+}
