@@ -249,8 +249,8 @@ impl Client {
     ///
     /// # Errors
     /// See [`Client::ping`].
-    pub fn exited(&mut self, container: &str, pid: u32, code: i32) -> Result<(), ClientError> {
-        self.send_json(&format!("/containers/{}/exited", encode(container)), &Exited { code, pid })
+    pub fn exited(&mut self, container: &str, exited: Exited) -> Result<(), ClientError> {
+        self.send_json(&format!("/containers/{}/exited", encode(container)), &exited)
     }
 
     /// Waits for a sandbox to stop, and brings its exit code. The condition is `not-running`,

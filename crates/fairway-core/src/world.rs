@@ -204,6 +204,7 @@ impl World {
             }
             Command::RequestStop { sandbox } => self.request_stop(&sandbox)?,
             Command::CountRestarts { sandbox, restarts } => self.count_restarts(&sandbox, restarts)?,
+            Command::RecordOomKill { sandbox } => self.record_oom_kill(&sandbox)?,
             Command::UpdateSandbox { sandbox, restart, limits } => {
                 self.update_sandbox(&sandbox, restart, limits)?
             }

@@ -75,12 +75,21 @@ pub struct Options {
     pub iptables: Option<Flavour>,
     /// Runs a relay on a listening socket.
     pub start_relay: StartRelay,
-    /// Reads the exit code of a process that ended while no daemon ran.
+    /// Reads the exit of a process that ended while no daemon ran.
     pub exit_record: ExitRecord,
 }
 
-/// Reads the exit code that a supervisor recorded for a process, next to the log at the path.
-pub type ExitRecord = Box<dyn Fn(&Path, ProcessIdentity) -> Option<i32> + Send + Sync>;
+/// How a process ended while no daemon ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordedExit {
+    /// The exit code.
+    pub code: i32,
+    /// Whether the kernel killed a process of the sandbox for lack of memory.
+    pub oom_killed: bool,
+}
+
+/// Reads the exit that a supervisor recorded for a process, next to the log at the path.
+pub type ExitRecord = Box<dyn Fn(&Path, ProcessIdentity) -> Option<RecordedExit> + Send + Sync>;
 
 /// Keeps the networks, sandboxes and published ports of one host.
 pub struct Engine {
@@ -179,7 +188,11 @@ impl Engine {
             tracing::info!(sandbox = %sandbox.short(), "stopping sandbox {}: ended while no daemon ran", sandbox.short());
             let process = world.sandbox(sandbox).and_then(|sandbox| sandbox.process());
             let recorded = process.and_then(|process| (options.exit_record)(&files.log(sandbox), process));
-            let code = recorded.unwrap_or(UNKNOWN_EXIT_CODE);
+            if recorded.is_some_and(|exit| exit.oom_killed) {
+                let record = Command::RecordOomKill { sandbox: sandbox.to_string() };
+                world.apply(record, clock::wall(), &mut rng)?;
+            }
+            let code = recorded.map_or(UNKNOWN_EXIT_CODE, |exit| exit.code);
             let stop = Command::StopSandbox { sandbox: sandbox.to_string(), code, process: None };
             world.apply(stop, clock::wall(), &mut rng)?;
         }

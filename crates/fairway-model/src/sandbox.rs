@@ -210,6 +210,9 @@ pub struct Sandbox {
     /// The time of the last exit, in nanoseconds since 1970; none before the first.
     #[serde(default)]
     pub last_exit: Option<i64>,
+    /// Whether the kernel killed one of its processes for lack of memory, since the last start.
+    #[serde(default)]
+    pub oom_killed: bool,
 }
 
 impl Sandbox {

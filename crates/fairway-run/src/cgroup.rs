@@ -159,6 +159,19 @@ fn write_first(
     Err(LimitError::NoController { what, controller })
 }
 
+/// Whether the kernel killed a process in one of the groups at these places for lack of memory.
+pub fn oom_killed(places: &[PathBuf]) -> bool {
+    // Of version 2 and 1.
+    let files = ["memory.events", "memory.oom_control"];
+    let texts = places
+        .iter()
+        .flat_map(|place| files.map(|file| fs::read_to_string(place.join(file)).unwrap_or_default()));
+    texts.into_iter().any(|text| {
+        let counts = text.lines().filter_map(|line| line.strip_prefix("oom_kill "));
+        counts.into_iter().any(|count| count != "0")
+    })
+}
+
 /// Removes groups that this process is in: it goes to the root of each hierarchy first.
 pub fn leave(places: &[PathBuf]) {
     for place in places {
@@ -218,6 +231,22 @@ mod tests {
             error.to_string().starts_with("cannot limit processes: the cgroup controller pids"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn kills_for_lack_of_memory_are_found_in_the_files_of_either_version() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().to_owned();
+        let found = |file: &str, text: &str| {
+            fs::write(place.join(file), text).unwrap();
+            oom_killed(std::slice::from_ref(&place))
+        };
+        assert!(!oom_killed(std::slice::from_ref(&place)));
+        assert!(!found("memory.events", "low 0\noom 1\noom_kill 0\noom_group_kill 1\n"));
+        assert!(found("memory.events", "low 0\noom 1\noom_kill 2\noom_group_kill 0\n"));
+        fs::remove_file(place.join("memory.events")).unwrap();
+        assert!(!found("memory.oom_control", "oom_kill_disable 1\nunder_oom 1\n"));
+        assert!(found("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"));
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub(super) const STAGE: &str = "sandbox-supervise";
 /// What a supervisor is called in ps(1), before the name of its sandbox.
 const TITLE: &str = "fairway-supervisor";
 
+/// The control group of all supervisors once their commands run. In that of its sandbox a supervisor would count towards
+/// the limits, and the kernel could kill it for lack of memory in place of the command.
+const GROUP: &str = "supervisors";
 /// How long a command may take to end when its supervisor is asked to; Docker's.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -61,6 +64,9 @@ pub struct Ending {
     pub code: i32,
     /// When, in nanoseconds since 1970.
     pub at: i64,
+    /// Whether the kernel killed one of its processes for lack of memory.
+    #[serde(default)]
+    pub oom_killed: bool,
 }
 
 impl Ending {
@@ -208,13 +214,16 @@ pub(super) fn main(report: impl FnOnce(&str, Ending)) -> i32 {
         }
     };
     drop(channel);
+    let own = cgroup::enter(cgroups.iter().map(|place| place.with_file_name(GROUP)).collect(), 0);
     let Order { launch, record, context, .. } = order;
     drop(launch);
     let process = running.identity();
     let code = follow(running, streams, log).unwrap_or(255);
+    let oom_killed = cgroup::oom_killed(&cgroups);
     cgroup::leave(&cgroups);
+    own.iter().for_each(|place| cgroup::remove(place));
     let at = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-    let ending = Ending { process, code, at };
+    let ending = Ending { process, code, at, oom_killed };
     // A daemon that got the report needs no record.
     let _ = ending.write(&record);
     report(&context, ending);

@@ -163,6 +163,7 @@ fn state(sandbox: &Sandbox) -> ContainerState {
         running: sandbox.running() || sandbox.is_restarting(),
         restarting: sandbox.is_restarting(),
         pid: sandbox.process().map_or(0, |process| process.pid),
+        oom_killed: sandbox.oom_killed,
         exit_code: code,
         started_at: rfc3339(started),
         finished_at: rfc3339(finished),

@@ -64,6 +64,9 @@ pub(super) fn exited(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Re
         None if !running => Some(ProcessIdentity { pid: request.pid, start_time: 0 }),
         current => current,
     };
+    if request.oom_killed {
+        engine.execute(Command::RecordOomKill { sandbox: id.to_owned() })?;
+    }
     engine.execute(Command::StopSandbox { sandbox: id.to_owned(), code: request.code, process })?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }

@@ -150,6 +150,9 @@ pub struct Exited {
     pub code: i32,
     /// The process; 0 for the current one. The report of an earlier process of the sandbox is ignored.
     pub pid: u32,
+    /// Whether the kernel killed a process of the sandbox for lack of memory.
+    #[serde(rename = "OOMKilled")]
+    pub oom_killed: bool,
 }
 
 /// The reply of `GET /fairway/explain?from=&to=&plan=`: the path and the end of a packet.

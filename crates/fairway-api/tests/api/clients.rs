@@ -309,9 +309,7 @@ fn a_container_that_will_be_started_again_is_restarting() {
         (state().as_str(), listed(&server, "filters={\"status\":[\"restarting\"]}").len()),
         ("restarting", 1)
     );
-    assert!(
-        get(&server, "/containers/json")[0]["Status"].as_str().unwrap().starts_with("Restarting (3)")
-    );
+    assert!(get(&server, "/containers/json")[0]["Status"].as_str().unwrap().starts_with("Restarting (3)"));
     assert_eq!((&whole_state()["Running"], &whole_state()["Pid"]), (&true.into(), &0.into()));
     // A user stops it while it waits.
     assert_eq!(request(&server, "POST", "/containers/kept/stop", "").0, 304);

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use fairway_api::filter::Filters;
 use fairway_api::types::{
     AttachNamespace, AttachRequest, ConnectRequest, ContainerCreate, DisconnectRequest, EndpointIpam,
-    EndpointSettings, HostConfig, Ipam, IpamConfig, JoinRequest, LeaveRequest, NetworkCreate,
+    EndpointSettings, Exited, HostConfig, Ipam, IpamConfig, JoinRequest, LeaveRequest, NetworkCreate,
     NetworkingConfig, PortBinding, UpdateNetwork,
 };
 use fairway_api::{Client, ClientError};
@@ -313,7 +313,7 @@ fn a_wait_is_answered_when_the_sandbox_exits() {
         let mut head = [0; 15];
         stream.read_exact(&mut head).unwrap();
         assert_eq!(&head, b"HTTP/1.1 200 OK");
-        client.exited("job", 5, 42).unwrap();
+        client.exited("job", Exited { pid: 5, code: 42, ..Exited::default() }).unwrap();
         let mut rest = String::new();
         stream.read_to_string(&mut rest).unwrap();
         assert!(rest.contains(r#"{"StatusCode":42}"#), "{rest}");
@@ -329,9 +329,9 @@ fn a_late_exit_report_does_not_stop_a_restarted_sandbox() {
     let mut client = server.client();
     client.create_container("job", &on("bridge")).unwrap();
     client.attach_namespace("job", &AttachNamespace { pid: 5, path: String::new() }).unwrap();
-    client.exited("job", 4, 137).unwrap();
+    client.exited("job", Exited { pid: 4, code: 137, ..Exited::default() }).unwrap();
     assert!(client.container("job").unwrap().state.running);
-    client.exited("job", 0, 7).unwrap();
+    client.exited("job", Exited { pid: 0, code: 7, ..Exited::default() }).unwrap();
     assert_eq!(client.container("job").unwrap().state.exit_code, 7);
 }
 
@@ -343,7 +343,7 @@ fn a_sandbox_with_rm_is_gone_when_it_exited() {
     create.host_config.auto_remove = true;
     client.create_container("job", &create).unwrap();
     client.attach_namespace("job", &AttachNamespace { pid: 5, path: String::new() }).unwrap();
-    client.exited("job", 5, 0).unwrap();
+    client.exited("job", Exited { pid: 5, code: 0, ..Exited::default() }).unwrap();
     assert_eq!(refusal(client.container("job")).0, 404);
 }
 

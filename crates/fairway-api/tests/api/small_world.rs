@@ -72,6 +72,7 @@ fn sandbox(byte: u8, name: &str, mode: NetworkMode, state: SandboxState) -> Sand
         restarts: 0,
         last_start: None,
         last_exit: None,
+        oom_killed: false,
     }
 }
 

@@ -33,3 +33,14 @@ fn times_of_the_last_start_and_exit_are_kept() {
     start(&server, "kept", 6);
     assert_eq!(times(), (true, true));
 }
+
+#[test]
+fn a_kill_for_lack_of_memory_is_shown_until_the_next_start() {
+    let server = RunningServer::start();
+    create(&server, "kept", r#"{"Image":"host"}"#);
+    start(&server, "kept", 5);
+    end(&server, r#"{"Pid":5,"Code":137,"OOMKilled":true}"#);
+    assert_eq!((&state(&server)["OOMKilled"], &state(&server)["ExitCode"]), (&true.into(), &137.into()));
+    start(&server, "kept", 6);
+    assert_eq!(state(&server)["OOMKilled"], false);
+}

@@ -267,6 +267,11 @@ pub enum Command {
         /// The number, since a user started it.
         restarts: u32,
     },
+    /// Records that the kernel killed a process of a sandbox for lack of memory.
+    RecordOomKill {
+        /// The sandbox.
+        sandbox: String,
+    },
     /// Changes the restart policy and the limits of a sandbox.
     UpdateSandbox {
         /// The sandbox.

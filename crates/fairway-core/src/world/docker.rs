@@ -66,6 +66,7 @@ impl World {
             restarts: 0,
             last_start: Some(now),
             last_exit: None,
+            oom_killed: false,
         }
     }
 

@@ -182,6 +182,7 @@ impl World {
             restarts: 0,
             last_start: None,
             last_exit: None,
+            oom_killed: false,
         };
         let mut change = Change { warnings: choice.warnings, ..Change::default() };
         self.touch_sandbox(sandbox, &mut change);
@@ -234,6 +235,7 @@ impl World {
         sandbox.stopped_by_user = false;
         sandbox.restarts = 0;
         sandbox.last_start = Some(context.now);
+        sandbox.oom_killed = false;
         let mut change = Change { warnings, ..Change::default() };
         before.iter().for_each(|endpoint| self.touch_endpoint(endpoint, &mut change));
         self.touch_sandbox(sandbox, &mut change);

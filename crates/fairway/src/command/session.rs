@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fairway_api::Client;
 use fairway_api::image::{HOST_IMAGE, image_name};
-use fairway_api::types::{AttachNamespace, ContainerInspect};
+use fairway_api::types::{AttachNamespace, ContainerInspect, Exited};
 use fairway_model::{LogLimits, ResourceLimits};
 use serde::{Deserialize, Serialize};
 
@@ -38,12 +38,16 @@ struct Context {
 pub fn report(context: &str, ending: Ending) {
     let Ok(Context { host, sandbox, record }) = serde_json::from_str(context) else { return };
     let Ok(mut client) = Client::new(&host) else { return };
-    match client.exited(&sandbox, ending.process.pid, ending.code).map_err(CommandError::from) {
+    match client.exited(&sandbox, exited(&ending)).map_err(CommandError::from) {
         // A daemon that does not run reads the record when it starts.
         Err(error) if !error.not_found() => {}
         // Else nobody needs it, and nobody may know that it is there. One that is gone is fine.
         _ => drop(fs::remove_file(record)),
     }
+}
+
+fn exited(ending: &Ending) -> Exited {
+    Exited { pid: ending.process.pid, code: ending.code, oom_killed: ending.oom_killed }
 }
 
 impl Session {
@@ -60,7 +64,7 @@ impl Session {
         let launch = self.launch(&known, terminal, false)?;
         let launched = fairway_run::launch(&launch)?;
         let pid = launched.identity().pid;
-        let _group = Group::limited(&known, pid)?;
+        let group = Group::limited(&known, pid)?;
         let given = self.client.attach_namespace(&known.id, &in_process(pid))?;
         let running = match launched.release(&files(&given)) {
             Ok(running) => running,
@@ -69,11 +73,12 @@ impl Session {
         running.notes().iter().for_each(|note| tracing::warn!("{note}"));
         let process = running.identity();
         let code = running.wait_forwarding_signals().map_err(CommandError::Wait)?;
-        if let Err(error) = self.report_exit(&known.id, pid, code) {
+        let at = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+        let ending = Ending { process, code, at, oom_killed: cgroup::oom_killed(&group.0) };
+        if let Err(error) = self.report_exit(&known.id, exited(&ending)) {
             warn(&format!("cannot report the end of {sandbox} to the daemon: {error}"));
-            let at = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
             // For the next daemon. Without it that knows only that the command ended.
-            let _ = Ending { process, code, at }.write(&record_path(&log_path(&known)?));
+            let _ = ending.write(&record_path(&log_path(&known)?));
         }
         Ok(code)
     }
@@ -115,12 +120,13 @@ impl Session {
     /// The process was connected, but did not become its command: it is over.
     fn unreleased(&mut self, sandbox: &str, pid: u32, error: LaunchError) -> CommandError {
         // A daemon without this report notices by itself; the failure is what the user needs to know.
-        let _ = self.report_exit(sandbox, pid, error.exit_code());
+        let exited = Exited { pid, code: error.exit_code(), ..Exited::default() };
+        let _ = self.report_exit(sandbox, exited);
         error.into()
     }
 
-    fn report_exit(&mut self, sandbox: &str, pid: u32, code: i32) -> Result<(), CommandError> {
-        match self.client.exited(sandbox, pid, code).map_err(CommandError::from) {
+    fn report_exit(&mut self, sandbox: &str, exited: Exited) -> Result<(), CommandError> {
+        match self.client.exited(sandbox, exited).map_err(CommandError::from) {
             // The daemon may have noticed by itself, and forgotten a sandbox run with `--rm`.
             Err(error) if error.not_found() => Ok(()),
             result => result,

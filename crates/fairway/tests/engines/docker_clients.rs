@@ -232,6 +232,13 @@ fn limits() {
     docker("rm -f small");
     let refused = sh("docker run --rm -m 1m host true 2>&1 || true");
     assert!(refused.contains("Minimum memory limit allowed is 6MB"), "{refused}");
+    let hungry = r#"exec awk 'BEGIN { x = "aaaaaaaaaaaaaaaa"; while (1) x = x x }'"#;
+    for foreground in ["", "-d"] {
+        sh(&format!("docker run {foreground} --name hungry -m 20m host sh -c {hungry:?} || true"));
+        docker("wait hungry");
+        assert_eq!(docker("inspect -f '{{.State.OOMKilled}}' hungry"), "true");
+        docker("rm hungry");
+    }
 }
 
 #[test]

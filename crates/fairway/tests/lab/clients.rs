@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::cli::{fairway, field, inside, printed};
 use crate::dns::{RecordType, look_up};
-use crate::harness::Stage;
+use crate::harness::{Stage, eventually};
 use crate::upstream::RESOLVER;
 
 /// How long an answer may take on a busy machine.
@@ -196,5 +196,26 @@ fn rm_with_force_says_what_it_did_not_find() {
         );
         let said = fairway(&stage, "network rm -f nope");
         assert_eq!((said.code, said.output.as_str(), said.errors.as_str()), (0, "", ""));
+    });
+}
+
+#[test]
+fn a_container_that_waits_for_its_restart_is_listed_and_has_its_times() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let body = r#"{"Image":"host","Cmd":["false"],"HostConfig":{"RestartPolicy":{"Name":"always"}}}"#;
+        create(&stage, "again", body);
+        printed(&stage, "start again");
+        // Each delay is twice the one before, so that it is soon long enough to be seen.
+        eventually("it waits for a second", PATIENCE, || {
+            printed(&stage, "ps --format {{.Status}}").starts_with("Restarting (1) 1 second ago")
+        });
+        assert_eq!(field(&stage, "again", "State.Running"), "true");
+        let never = "0001-01-01T00:00:00Z";
+        assert_ne!(field(&stage, "again", "State.StartedAt"), never);
+        assert_ne!(field(&stage, "again", "State.FinishedAt"), never);
+        // It does not run at this moment.
+        assert_eq!(fairway(&stage, "exec again true").code, 1);
+        printed(&stage, "rm -f again");
     });
 }

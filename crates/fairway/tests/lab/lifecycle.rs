@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use crate::dns::{RecordType, look_up};
-use fairway_api::types::AttachNamespace;
+use fairway_api::types::{AttachNamespace, Exited};
 use fairway_lab::{Lab, Outcome, Place, Question, ask, serve_tcp};
 
 use crate::foreign_changes;
@@ -205,7 +205,7 @@ fn a_restart_right_after_the_end_is_not_mistaken_for_it() {
             let pid = process.id();
             drop(process);
             // Whoever started it tells, and starts it again before the daemon has noticed by itself.
-            client.exited("again", pid, 3).unwrap();
+            client.exited("again", Exited { pid, code: 3, ..Exited::default() }).unwrap();
             let (helper, process) = stage.attach_process("helper", request(&["none"], &[])).unwrap();
             client.detach("helper").unwrap();
             drop(helper);
@@ -216,7 +216,7 @@ fn a_restart_right_after_the_end_is_not_mistaken_for_it() {
             assert!(is_known(&neighbour, "again"));
             let pid = process.id();
             drop(process);
-            client.exited("again", pid, 4).unwrap();
+            client.exited("again", Exited { pid, code: 4, ..Exited::default() }).unwrap();
         }
     });
 }
@@ -250,11 +250,11 @@ fn an_exit_code_is_not_lost_to_a_link_that_goes_first() {
             std::thread::sleep(Duration::from_millis(30));
             if ended.elapsed() > REPORTED_WITHIN {
                 // The kernel was slow, and the daemon waits no longer: again.
-                let _ = (client.exited("code", pid, code), waiter.join());
+                let _ = (client.exited("code", Exited { pid, code, ..Exited::default() }), waiter.join());
                 codes.push(code);
                 continue;
             }
-            client.exited("code", pid, code).unwrap();
+            client.exited("code", Exited { pid, code, ..Exited::default() }).unwrap();
             let state = client.container("code").unwrap().state;
             assert_eq!(waiter.join().unwrap(), code, "each waiter gets it");
             assert_eq!((state.running, state.exit_code), (false, code));
