@@ -11,7 +11,7 @@ use super::call::Call;
 use super::known::find;
 use super::reply::Reply;
 use crate::encode::rfc3339;
-use crate::engine_api::{Failure, InterfaceUsage, Usage};
+use crate::engine_api::{About, Failure, InterfaceUsage, Usage};
 use crate::types::{ContainerStats, CpuStats, CpuUsage, InterfaceStats, MemoryStats, PidsStats};
 
 /// The time between two lines.
@@ -69,35 +69,36 @@ impl Server {
                 Ok((usage, engine.about(), engine.now()))
             })
             .await?;
-        let name = format!("/{}", sandbox.name);
-        let host = (about.processors, about.memory);
-        Ok(stats(sandbox.id.to_string(), name, usage, host, rfc3339(Some(now)), before))
+        Ok(stats(sandbox, usage, &about, rfc3339(Some(now)), before))
     }
 }
 
-/// The counters in Docker's form; `host` has the number of processors and the memory.
+/// The counters in Docker's form.
 fn stats(
-    id: String,
-    name: String,
+    sandbox: &Sandbox,
     usage: Usage,
-    host: (usize, u64),
+    about: &About,
     read: String,
     before: Option<&ContainerStats>,
 ) -> ContainerStats {
+    let limits = sandbox.options.process.limits;
     ContainerStats {
-        id,
-        name,
+        id: sandbox.id.to_string(),
+        name: format!("/{}", sandbox.name),
         preread: before.map_or_else(|| rfc3339(None), |before| before.read.clone()),
         read,
-        pids_stats: PidsStats { current: usage.processes },
+        pids_stats: PidsStats { current: usage.processes, limit: limits.pids.unwrap_or(u64::MAX) },
         num_procs: 0,
         cpu_stats: CpuStats {
             cpu_usage: CpuUsage { total_usage: usage.processor_time },
             system_cpu_usage: usage.host_time,
-            online_cpus: host.0,
+            online_cpus: about.processors,
         },
         precpu_stats: before.map(|before| before.cpu_stats.clone()).unwrap_or_default(),
-        memory_stats: MemoryStats { usage: usage.memory, limit: host.1 },
+        memory_stats: MemoryStats {
+            usage: usage.memory,
+            limit: limits.memory.map_or(about.memory, |limit| limit.min(about.memory)),
+        },
         networks: usage.interfaces.into_iter().map(|(name, of)| (name, interface(of))).collect(),
     }
 }

@@ -30,6 +30,8 @@ pub struct ContainerStats {
 #[serde(default)]
 pub struct PidsStats {
     pub current: u64,
+    /// The limit; the greatest number if there is none.
+    pub limit: u64,
 }
 
 /// The use of processors.
@@ -58,7 +60,7 @@ pub struct CpuUsage {
 #[serde(default)]
 pub struct MemoryStats {
     pub usage: u64,
-    /// The memory of the host.
+    /// The limit, or the memory of the host.
     pub limit: u64,
 }
 

@@ -457,7 +457,7 @@ fn version_and_info_have_the_fields_of_dockers_client() {
     assert_eq!(info["Swarm"]["LocalNodeState"], "inactive");
     assert_eq!(info["ID"].as_str().unwrap().len(), 64);
     assert!(info["Plugins"]["Network"].as_array().unwrap().contains(&"bridge".into()));
-    assert_eq!((&info["NCPU"], &info["MemTotal"]), (&2.into(), &1024.into()));
+    assert_eq!((&info["NCPU"], &info["MemTotal"]), (&2.into(), &(64 << 20).into()));
 }
 
 #[test]

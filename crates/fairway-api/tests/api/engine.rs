@@ -253,7 +253,7 @@ impl EngineApi for FakeEngine {
             kernel: "6.18".into(),
             architecture: "x86_64".into(),
             processors: 2,
-            memory: 1024,
+            memory: 64 << 20,
             ..About::default()
         }
     }

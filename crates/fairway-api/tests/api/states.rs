@@ -44,3 +44,22 @@ fn a_kill_for_lack_of_memory_is_shown_until_the_next_start() {
     start(&server, "kept", 6);
     assert_eq!(state(&server)["OOMKilled"], false);
 }
+
+#[test]
+fn counters_are_shown_with_the_limits() {
+    let server = RunningServer::start();
+    create(&server, "kept", r#"{"Image":"host","HostConfig":{"PidsLimit":9}}"#);
+    let limits = || {
+        let stats = get(&server, "/containers/kept/stats?stream=0&one-shot=1");
+        (stats["memory_stats"]["limit"].as_u64().unwrap(), stats["pids_stats"]["limit"].as_u64().unwrap())
+    };
+    // The memory of the fake engine's host.
+    assert_eq!(limits(), (64 << 20, 9));
+    for (body, expected) in [
+        (r#"{"Memory":33554432}"#, (32 << 20, 9)),
+        (r#"{"Memory":134217728,"PidsLimit":-1}"#, (64 << 20, u64::MAX)),
+    ] {
+        assert_eq!(request(&server, "POST", "/containers/kept/update", body).0, 200);
+        assert_eq!(limits(), expected);
+    }
+}
