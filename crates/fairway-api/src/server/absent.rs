@@ -17,6 +17,8 @@ pub(super) enum Absent {
     Images,
     /// An image, by name.
     Image(String),
+    /// The removal of an image, by name.
+    ImageRemoval(String),
     /// The layers of an image, by name: none.
     History(String),
     /// Something of images that cannot be.
@@ -48,7 +50,7 @@ impl Absent {
             ("POST", ["images", "prune"]) => Self::Prune("ImagesDeleted"),
             ("POST", ["images", ..]) => Self::ImageWork("pull, push, load or tag images"),
             ("GET", ["images", ..]) => Self::ImageWork("save images"),
-            ("DELETE", ["images", name @ ..]) => Self::Image(own(name)),
+            ("DELETE", ["images", name @ ..]) => Self::ImageRemoval(own(name)),
             ("POST", ["build", "prune"]) => Self::Prune("CachesDeleted"),
             ("POST", ["build" | "session" | "grpc", ..]) => Self::ImageWork("build images"),
             ("POST", ["commit"]) => Self::ImageWork("commit containers"),
@@ -85,6 +87,7 @@ impl Absent {
                 &find_image(|| engine.images(), name)?,
                 &engine.about().architecture,
             )),
+            Self::ImageRemoval(name) => Err(not_removed(&find_image(|| engine.images(), name)?)),
             Self::History(name) => find_image(|| engine.images(), name).and_then(|_| Reply::json(&json!([]))),
             Self::ImageWork(what) => unsupported(format!(
                 "cannot {what}: an image of Fairway is {HOST_IMAGE}, the host's root file system, or a directory below DATA_ROOT/images"
@@ -103,6 +106,15 @@ impl Absent {
             Self::Unsupported(what) => unsupported(format!("Fairway does not support {what}")),
         }
     }
+}
+
+/// The refusal to remove an image.
+fn not_removed(name: &str) -> Failure {
+    let reason = match name {
+        HOST_IMAGE => "it is the host's root file system".to_owned(),
+        _ => format!("it is a directory: delete DATA_ROOT/images/{name}"),
+    };
+    Failure::new(RefusalKind::Conflict, format!("cannot remove image {name}: {reason}"))
 }
 
 /// The name with a tag.

@@ -63,3 +63,16 @@ fn counters_are_shown_with_the_limits() {
         assert_eq!(limits(), expected);
     }
 }
+
+#[test]
+fn the_image_of_the_host_cannot_be_removed() {
+    let server = RunningServer::start();
+    for (name, status, words) in [
+        ("host", 409, "cannot remove image host: it is the host's root file system"),
+        ("host:latest?force=1", 409, "cannot remove image host: it is the host's root file system"),
+        ("nosuch", 404, "No such image: nosuch"),
+    ] {
+        let (is, text) = request(&server, "DELETE", &format!("/images/{name}"), "");
+        assert!(is == status && text.contains(words), "{name}: {is} {text}");
+    }
+}
