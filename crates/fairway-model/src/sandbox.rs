@@ -186,6 +186,10 @@ pub struct Sandbox {
     pub kind: SandboxKind,
     /// The network mode.
     pub mode: NetworkMode,
+    /// The name of the first network that it was created on, which Docker's clients see as its network mode; empty for one
+    /// that is not of `fairway run`, or of an earlier version.
+    #[serde(default)]
+    pub first_network: String,
     /// The options.
     pub options: SandboxOptions,
     /// The state.

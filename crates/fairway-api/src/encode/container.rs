@@ -171,8 +171,16 @@ fn state(sandbox: &Sandbox) -> ContainerState {
     }
 }
 
-/// In the terms of `--network`: a sandbox of its own is on its first one.
-pub(super) fn network_mode(world: &World, sandbox: &Sandbox) -> String {
+/// The network mode in the terms of `--network`, as it was at the creation.
+fn network_mode(world: &World, sandbox: &Sandbox) -> String {
+    match sandbox.first_network.as_str() {
+        "" => present_network_mode(world, sandbox),
+        network => network.to_owned(),
+    }
+}
+
+/// The network mode in the terms of `--network`, of the networks that the sandbox is on now.
+pub(super) fn present_network_mode(world: &World, sandbox: &Sandbox) -> String {
     match &sandbox.mode {
         NetworkMode::Host => "host".to_owned(),
         NetworkMode::None => "none".to_owned(),

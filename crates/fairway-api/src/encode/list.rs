@@ -6,7 +6,7 @@ use fairway_core::world::{Refusal, World};
 use fairway_model::{Protocol, Sandbox, SandboxState};
 use thiserror::Error;
 
-use super::container::{network_mode, status, summarize};
+use super::container::{present_network_mode, status, summarize};
 use crate::filter::{Filters, InvalidFilter};
 use crate::types::{ContainerSummary, PortSummary};
 
@@ -130,7 +130,7 @@ impl<'a> Chosen<'a> {
         let filters = self.filters;
         let endpoints = self.world.endpoints_of_sandbox(sandbox.id);
         let mut networks = endpoints.iter().filter_map(|endpoint| self.world.network(endpoint.network));
-        filters.equals("network", &network_mode(self.world, sandbox))
+        filters.equals("network", &present_network_mode(self.world, sandbox))
             || networks.any(|network| {
                 filters.equals("network", &network.name) || filters.starts("network", &network.id.to_string())
             })

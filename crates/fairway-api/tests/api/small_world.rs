@@ -63,6 +63,7 @@ fn sandbox(byte: u8, name: &str, mode: NetworkMode, state: SandboxState) -> Sand
         created: CREATED + i64::from(byte),
         kind: SandboxKind::Run,
         mode,
+        first_network: String::new(),
         options: SandboxOptions::default(),
         state,
         publications: Vec::new(),

@@ -76,3 +76,27 @@ fn the_image_of_the_host_cannot_be_removed() {
         assert!(is == status && text.contains(words), "{name}: {is} {text}");
     }
 }
+
+#[test]
+fn the_network_mode_is_that_of_the_creation() {
+    let server = RunningServer::start();
+    for name in ["first", "second"] {
+        let body = format!(r#"{{"Name":"{name}"}}"#);
+        assert_eq!(request(&server, "POST", "/networks/create", &body).0, 201);
+    }
+    create(&server, "kept", r#"{"Image":"host","HostConfig":{"NetworkMode":"first"}}"#);
+    let change = |network: &str, verb: &str| {
+        let path = format!("/networks/{network}/{verb}");
+        assert_eq!(request(&server, "POST", &path, r#"{"Container":"kept"}"#).0, 200);
+    };
+    for (network, verb) in [("second", "connect"), ("first", "disconnect"), ("second", "disconnect")] {
+        change(network, verb);
+        assert_eq!(get(&server, "/containers/kept/json")["HostConfig"]["NetworkMode"], "first");
+        assert_eq!(get(&server, "/containers/json?all=1")[0]["HostConfig"]["NetworkMode"], "first");
+    }
+    // A filter is about the networks that it is on.
+    assert_eq!(
+        get(&server, "/containers/json?all=1&filters={\"network\":[\"first\"]}"),
+        Value::Array(Vec::new())
+    );
+}

@@ -60,6 +60,7 @@ impl World {
             options: SandboxOptions { labels: join.labels.clone(), ..SandboxOptions::default() },
             state: SandboxState::Running { process: None, namespace: None, since: now },
             publications: Vec::new(),
+            first_network: String::new(),
             resolver: false,
             removed_networks: Vec::new(),
             stopped_by_user: false,

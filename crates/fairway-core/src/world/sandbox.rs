@@ -167,12 +167,15 @@ impl World {
         for (name, value) in &self.settings.log_options {
             options.log_options.entry(name.clone()).or_insert_with(|| value.clone());
         }
+        let first = choice.endpoints.first().filter(|_| request.kind == SandboxKind::Run);
+        let first = first.and_then(|(network, ..)| self.network(*network));
         let sandbox = Sandbox {
             id,
             name,
             created: context.now,
             kind: request.kind,
             mode: choice.mode,
+            first_network: first.map(|network| network.name.clone()).unwrap_or_default(),
             options,
             state: SandboxState::Created,
             publications: Vec::new(),
