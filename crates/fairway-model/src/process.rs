@@ -16,6 +16,8 @@ const NETWORK_SYSCTLS: &str = "net.";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProcessOptions {
+    /// `--entrypoint`: how many of the first words of the command it is; shown only.
+    pub entrypoint: usize,
     /// `--user`: `USER[:GROUP]`, by name or number; empty means root.
     pub user: String,
     /// `--group-add`: further groups, by name or number.

@@ -38,8 +38,10 @@ pub fn container(name: &str, kind: SandboxKind, request: ContainerCreate) -> Res
     })?;
     // Docker's word for an image's entrypoint that is to be left out.
     let mut command: Vec<String> = if request.entrypoint == [""] { Vec::new() } else { request.entrypoint };
+    let entrypoint = command.len();
     command.extend(request.cmd);
     let process = ProcessOptions {
+        entrypoint,
         user: request.user,
         groups: host.group_add,
         init: host.init.unwrap_or_default(),

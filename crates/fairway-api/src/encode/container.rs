@@ -25,7 +25,7 @@ pub(super) fn summarize(world: &World, sandbox: &Sandbox, now: i64) -> Container
         names: vec![format!("/{}", sandbox.name)],
         image: sandbox.options.image.clone(),
         image_id: image_id(&sandbox.options.image),
-        command: sandbox.options.command.join(" "),
+        command: command_line(&sandbox.options.command),
         created: sandbox.created / 1_000_000_000,
         ports: port::summary(sandbox),
         labels: sandbox.options.labels.clone(),
@@ -43,9 +43,20 @@ pub(super) fn summarize(world: &World, sandbox: &Sandbox, now: i64) -> Container
     }
 }
 
+/// A command as one line; arguments that contain spaces are in quotation marks, as in Docker.
+fn command_line(command: &[String]) -> String {
+    let quoted = |(place, word): (usize, &String)| match place > 0 && word.contains(' ') {
+        true => format!("'{word}'"),
+        false => word.clone(),
+    };
+    command.iter().enumerate().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
 /// A sandbox with all that was asked and given.
 pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) -> ContainerInspect {
     let options = &sandbox.options;
+    let (entrypoint, cmd) =
+        options.command.split_at_checked(options.process.entrypoint).unwrap_or((&[], &options.command));
     ContainerInspect {
         id: sandbox.id.to_string(),
         created: rfc3339(Some(sandbox.created)),
@@ -85,7 +96,8 @@ pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) 
             exposed_ports: port::exposed(sandbox),
             env: options.environment.clone(),
             link_env: world.link_environment(sandbox),
-            cmd: options.command.clone(),
+            entrypoint: (!entrypoint.is_empty()).then(|| entrypoint.to_vec()),
+            cmd: cmd.to_vec(),
             working_dir: options.directory.clone(),
             labels: options.labels.clone(),
             ..ContainerConfig::default()

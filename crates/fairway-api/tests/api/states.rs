@@ -1,6 +1,6 @@
 //! The state, the options and the counters of containers, in Docker's terms.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::clients::{create, get, request, start};
 use crate::engine::RunningServer;
@@ -99,4 +99,31 @@ fn the_network_mode_is_that_of_the_creation() {
         get(&server, "/containers/json?all=1&filters={\"network\":[\"first\"]}"),
         Value::Array(Vec::new())
     );
+}
+
+#[test]
+fn commands_are_shown_with_their_entrypoint_and_quotation_marks() {
+    let server = RunningServer::start();
+    for (body, entrypoint, cmd, line) in [
+        (
+            r#"{"Image":"host","Entrypoint":["sh"],"Cmd":["-c","exit 4"]}"#,
+            json!(["sh"]),
+            json!(["-c", "exit 4"]),
+            "sh -c 'exit 4'",
+        ),
+        (
+            r#"{"Image":"host","Cmd":["sh","-c","true"]}"#,
+            Value::Null,
+            json!(["sh", "-c", "true"]),
+            "sh -c true",
+        ),
+        (r#"{"Image":"host","Entrypoint":"/a b"}"#, json!(["/a b"]), json!([]), "/a b"),
+        (r#"{"Image":"host","Entrypoint":[""],"Cmd":["true"]}"#, Value::Null, json!(["true"]), "true"),
+    ] {
+        create(&server, "kept", body);
+        let shown = get(&server, "/containers/kept/json");
+        assert_eq!((&shown["Config"]["Entrypoint"], &shown["Config"]["Cmd"]), (&entrypoint, &cmd), "{body}");
+        assert_eq!(get(&server, "/containers/json?all=1")[0]["Command"], line);
+        assert_eq!(request(&server, "DELETE", "/containers/kept", "").0, 204);
+    }
 }

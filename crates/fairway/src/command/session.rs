@@ -46,6 +46,12 @@ pub fn report(context: &str, ending: Ending) {
     }
 }
 
+/// The entrypoint and the command of a sandbox, which are executed together.
+fn command(known: &ContainerInspect) -> Vec<String> {
+    let entrypoint = known.config.entrypoint.iter().flatten();
+    entrypoint.chain(&known.config.cmd).cloned().collect()
+}
+
 fn exited(ending: &Ending) -> Exited {
     Exited { pid: ending.process.pid, code: ending.code, oom_killed: ending.oom_killed }
 }
@@ -190,7 +196,7 @@ impl Session {
             input_once: known.config.stdin_once,
             hostname,
             directory: directory.into(),
-            command: known.config.cmd.clone(),
+            command: command(known),
             hidden: self.hidden(known),
         })
     }

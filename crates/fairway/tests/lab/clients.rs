@@ -72,7 +72,8 @@ fn a_container_is_started_waited_for_and_vanishes() {
         assert!(text.contains("/no/such/program"), "{text}");
         assert_eq!(request(&stage, "GET", "/containers/broken/json", "").0, 404);
 
-        create(&stage, "kept", r#"{"Image":"host:latest","Cmd":["sleep","1000"]}"#);
+        let body = r#"{"Image":"host:latest","Entrypoint":["sleep"],"Cmd":["1000"]}"#;
+        create(&stage, "kept", body);
         assert_eq!(request(&stage, "POST", "/containers/kept/start", "").0, 204);
         assert_eq!(request(&stage, "POST", "/containers/kept/start", "").0, 304);
         assert_eq!(field(&stage, "kept", "Config.Image"), "host:latest");

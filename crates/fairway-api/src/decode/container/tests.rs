@@ -180,6 +180,7 @@ fn other_settings_are_decoded() {
         labels: BTreeMap::from([("l".into(), "1".into())]),
         log_options: [("max-size".to_owned(), "1m".to_owned())].into(),
         image: "bb".into(),
+        process: ProcessOptions { entrypoint: 2, ..ProcessOptions::default() },
         ..SandboxOptions::default()
     };
     assert_eq!(sandbox.options, expected);
