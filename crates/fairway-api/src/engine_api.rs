@@ -128,6 +128,8 @@ pub struct About {
     pub processors: usize,
     /// The host's memory in bytes.
     pub memory: u64,
+    /// The cgroup controllers by which containers can be limited, such as `memory`.
+    pub controllers: Vec<String>,
     /// `--data-root`.
     pub data_root: String,
     /// Warnings about the host.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fairway_model::ResourceLimits;
+use rustix::fs::{Access, access};
 
 /// The group that holds those of all sandboxes and relays.
 const PARENT: &str = "fairway";
@@ -23,16 +24,32 @@ const MAGIC: [u64; 2] = [0x27_e0eb, 0x6367_7270];
 /// Where a group of this name belongs, in each hierarchy that is mounted here.
 pub fn places(name: &str) -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let hierarchies = mount_points(&mounts).filter(|point| is_hierarchy(point));
-    hierarchies.map(|point| point.join(PARENT).join(name)).collect()
+    let hierarchies = mount_points(&mounts).filter(|(point, _)| is_hierarchy(point));
+    hierarchies.map(|(point, _)| point.join(PARENT).join(name)).collect()
 }
 
-/// The mount points of cgroup file systems, of the text of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
-fn mount_points(mounts: &str) -> impl Iterator<Item = PathBuf> {
+/// The controllers of the hierarchies in which this process may make groups, such as `memory`.
+pub fn controllers() -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let hierarchies = mount_points(&mounts)
+        .filter(|(point, _)| is_hierarchy(point) && access(point, Access::WRITE_OK).is_ok());
+    let controllers = hierarchies.flat_map(|(point, options)| {
+        // Of version 2, the file has them; of version 1, the options of the mount.
+        let listed = fs::read_to_string(point.join("cgroup.controllers"));
+        listed.unwrap_or(options).split([' ', ',', '\n']).map(str::to_owned).collect::<Vec<_>>()
+    });
+    controllers.filter(|controller| !controller.is_empty()).collect()
+}
+
+/// The mount points of cgroup file systems with their options, of the text of `/proc/PID/mountinfo`
+/// (proc_pid_mountinfo(5)).
+fn mount_points(mounts: &str) -> impl Iterator<Item = (PathBuf, String)> {
     mounts.lines().filter_map(|line| {
         let (mount, file_system) = line.split_once(" - ")?;
-        let kind = file_system.split(' ').next()?;
-        matches!(kind, "cgroup" | "cgroup2").then(|| mount.split(' ').nth(4).map(PathBuf::from))?
+        let mut fields = file_system.split(' ');
+        let is_cgroup = matches!(fields.next()?, "cgroup" | "cgroup2");
+        let point = mount.split(' ').nth(4)?.into();
+        is_cgroup.then(|| (point, fields.nth(1).unwrap_or_default().to_owned()))
     })
 }
 
@@ -257,7 +274,8 @@ mod tests {
 31 23 0:27 / /sys/fs/cgroup/unified rw shared:10 master:2 - cgroup2 cgroup2 rw
 32 23 0:28 / /mnt/cgroup2 rw - tmpfs tmpfs rw
 ";
-        let found: Vec<PathBuf> = mount_points(mounts).collect();
-        assert_eq!(found, [Path::new("/sys/fs/cgroup/systemd"), Path::new("/sys/fs/cgroup/unified")]);
+        let found: Vec<_> = mount_points(mounts).collect();
+        let expected = [("/sys/fs/cgroup/systemd", "rw,name=systemd"), ("/sys/fs/cgroup/unified", "rw")];
+        assert_eq!(found, expected.map(|(point, options)| (point.into(), options.to_owned())));
     }
 }

@@ -1,6 +1,6 @@
 //! Requests to `/version` and `/info`.
 
-use fairway_model::{Backend, SandboxState};
+use fairway_model::{Backend, LOG_DRIVER, SandboxState};
 
 use super::reply::Reply;
 use super::{API_VERSION, MINIMUM_API_VERSION, look};
@@ -76,6 +76,13 @@ pub(super) fn info(engine: &dyn EngineApi) -> Result<Reply, Failure> {
             ..Info::default()
         })
     })?;
+    let can_limit = |controller: &str| about.controllers.iter().any(|known| known == controller);
+    info.memory_limit = can_limit("memory");
+    info.cpu_cfs_period = can_limit("cpu");
+    info.cpu_cfs_quota = can_limit("cpu");
+    info.pids_limit = can_limit("pids");
+    info.logging_driver = LOG_DRIVER.to_owned();
+    info.plugins.log = vec![LOG_DRIVER.to_owned()];
     info.server_version = about.version;
     info.os_type = "linux".to_owned();
     info.architecture = about.architecture;

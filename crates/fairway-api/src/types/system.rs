@@ -104,6 +104,15 @@ pub struct Info {
     pub ncpu: usize,
     /// The host's memory in bytes.
     pub mem_total: u64,
+    /// Whether the memory of a container can be limited.
+    pub memory_limit: bool,
+    /// Whether its time of processors can be limited; always the same as [`Info::cpu_cfs_quota`].
+    pub cpu_cfs_period: bool,
+    pub cpu_cfs_quota: bool,
+    /// Whether the number of its processes can be limited.
+    pub pids_limit: bool,
+    /// Always `json-file`.
+    pub logging_driver: String,
     /// RFC 3339.
     pub system_time: String,
     pub docker_root_dir: String,

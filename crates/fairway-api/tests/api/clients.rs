@@ -457,6 +457,10 @@ fn version_and_info_have_the_fields_of_dockers_client() {
     assert_eq!(info["Swarm"]["LocalNodeState"], "inactive");
     assert_eq!(info["ID"].as_str().unwrap().len(), 64);
     assert!(info["Plugins"]["Network"].as_array().unwrap().contains(&"bridge".into()));
+    assert_eq!(info["LoggingDriver"], "json-file");
+    for (key, expected) in [("MemoryLimit", true), ("CpuCfsQuota", true), ("PidsLimit", false)] {
+        assert_eq!(info[key], expected, "{key}");
+    }
     assert_eq!((&info["NCPU"], &info["MemTotal"]), (&2.into(), &(64 << 20).into()));
 }
 

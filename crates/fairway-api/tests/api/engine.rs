@@ -254,6 +254,7 @@ impl EngineApi for FakeEngine {
             architecture: "x86_64".into(),
             processors: 2,
             memory: 64 << 20,
+            controllers: vec!["memory".into(), "cpu".into()],
             ..About::default()
         }
     }

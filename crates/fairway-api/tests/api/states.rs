@@ -127,3 +127,17 @@ fn commands_are_shown_with_their_entrypoint_and_quotation_marks() {
         assert_eq!(request(&server, "DELETE", "/containers/kept", "").0, 204);
     }
 }
+
+#[test]
+fn the_disk_usage_has_all_containers() {
+    let server = RunningServer::start();
+    for name in ["runs", "created"] {
+        create(&server, name, r#"{"Image":"host"}"#);
+    }
+    start(&server, "runs", 5);
+    let used = get(&server, "/system/df");
+    let mut states: Vec<&str> = Vec::new();
+    states.extend(used["Containers"].as_array().unwrap().iter().filter_map(|it| it["State"].as_str()));
+    states.sort_unstable();
+    assert_eq!(states, ["created", "running"]);
+}

@@ -3,6 +3,7 @@
 use std::num::NonZero;
 
 use fairway_api::About;
+use fairway_run::cgroup;
 
 /// Describes the daemon and the host.
 pub(super) fn about(data_root: String, warnings: Vec<String>) -> About {
@@ -18,6 +19,7 @@ pub(super) fn about(data_root: String, warnings: Vec<String>) -> About {
         operating_system: pretty_name(&release).unwrap_or("Linux").to_owned(),
         processors: std::thread::available_parallelism().map_or(0, NonZero::get),
         memory: memory.totalram.saturating_mul(memory.mem_unit.into()),
+        controllers: cgroup::controllers(),
         data_root,
         warnings,
     }
