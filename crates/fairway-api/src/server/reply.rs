@@ -72,7 +72,7 @@ impl Reply {
             status: StatusCode::OK,
             content_type: Some("text/plain; charset=utf-8"),
             headers: &[
-                ("cache-engine", "no-cache, no-store, must-revalidate"),
+                ("cache-control", "no-cache, no-store, must-revalidate"),
                 ("pragma", "no-cache"),
                 ("swarm", "inactive"),
             ],

@@ -60,7 +60,7 @@ fn a_ping_has_the_headers_of_dockers_client() {
         let (head, text) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         assert!(head.contains("api-version: 1.51") && head.contains("ostype: linux"), "{head}");
-        assert!(head.contains("cache-engine: no-cache") && head.contains("swarm: inactive"), "{head}");
+        assert!(head.contains("cache-control: no-cache") && head.contains("swarm: inactive"), "{head}");
         assert_eq!(text, body);
     }
     let mut client = server.client();
