@@ -5,7 +5,8 @@ mod ignored;
 mod network;
 
 pub use container::{
-    container, limit_changes, limits, namespace, publications, restart_policy, unpublications,
+    check_nano_cpus, container, limit_changes, limits, namespace, publications, restart_policy,
+    unpublications,
 };
 pub use ignored::{Ignored, IgnoredLimits};
 pub use network::{endpoint, network};

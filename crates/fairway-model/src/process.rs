@@ -80,7 +80,10 @@ impl RestartPolicy {
         let refused = |reason: &str| ParseError::Restart { text: text.to_owned(), reason: reason.to_owned() };
         let (name, most) = match text.split_once(':') {
             Some((name, count)) => {
-                let count = count.parse().map_err(|_| refused("maximum retry count must be an integer"))?;
+                let count = count.parse().map_err(|_| match count.parse::<i64>() {
+                    Ok(..0) => refused("maximum retry count cannot be negative"),
+                    _ => refused("maximum retry count must be an integer"),
+                })?;
                 (name, Some(count))
             }
             None => (text, None),
@@ -229,6 +232,7 @@ mod tests {
             ("sometimes", "use one of"),
             ("always:3", "can only be used with 'on-failure'"),
             ("on-failure:x", "must be an integer"),
+            ("on-failure:-1", "cannot be negative"),
         ] {
             let error = RestartPolicy::parse(text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("invalid restart policy: {text}: ")), "{error}");

@@ -14,6 +14,9 @@ use super::endpoint;
 use crate::engine_api::{Failure, NamespaceReference};
 use crate::types::{self, ContainerCreate, EndpointSettings, PortBinding, PortMap};
 
+/// The parts of a processor in `NanoCpus`.
+const NANO: i64 = 1_000_000_000;
+
 impl From<ParseError> for Failure {
     fn from(error: ParseError) -> Self {
         Failure::new(RefusalKind::Invalid, error.to_string())
@@ -101,15 +104,28 @@ pub fn restart_policy(asked: &types::RestartPolicy) -> Result<RestartPolicy, Par
 }
 
 /// Limits in Docker's numbers, of which 0 and less is none.
-pub fn limits(memory: u64, nano_cpus: u64, pids: Option<i64>) -> ResourceLimits {
-    let pids = pids.and_then(|pids| u64::try_from(pids).ok());
-    let some = |limit: u64| (limit > 0).then_some(limit);
+pub fn limits(memory: i64, nano_cpus: i64, pids: Option<i64>) -> ResourceLimits {
+    let some = |limit: i64| u64::try_from(limit).ok().filter(|limit| *limit > 0);
     ResourceLimits { memory: some(memory), nano_cpus: some(nano_cpus), pids: pids.and_then(some) }
+}
+
+/// Checks `NanoCpus` for a host with so many processors.
+///
+/// # Errors
+/// There are not so many, or the number is negative.
+pub fn check_nano_cpus(nano_cpus: i64, processors: usize) -> Result<(), Failure> {
+    let most = i64::try_from(processors).unwrap_or(i64::MAX).saturating_mul(NANO);
+    match (0..=most).contains(&nano_cpus) {
+        true => Ok(()),
+        false => Err(Failure::invalid(format!(
+            "Range of CPUs is from 0.01 to {processors}.00, as there are only {processors} CPUs available"
+        ))),
+    }
 }
 
 /// Changed limits in Docker's numbers: a negative number of processes removes that limit, and 0, which old clients always
 /// send, changes none.
-pub fn limit_changes(memory: u64, nano_cpus: u64, pids: Option<i64>) -> ResourceLimits {
+pub fn limit_changes(memory: i64, nano_cpus: i64, pids: Option<i64>) -> ResourceLimits {
     let pids = pids.filter(|pids| *pids != 0).map(|pids| pids.try_into().unwrap_or_default());
     ResourceLimits { pids, ..limits(memory, nano_cpus, None) }
 }

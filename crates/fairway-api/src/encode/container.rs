@@ -244,6 +244,8 @@ pub fn extra_hosts(hosts: &[(String, Option<IpAddr>)]) -> Vec<String> {
 
 fn host_config(world: &World, sandbox: &Sandbox) -> HostConfig {
     let options = &sandbox.options;
+    let limits = options.process.limits;
+    let signed = |limit: Option<u64>| limit.and_then(|limit| i64::try_from(limit).ok());
     HostConfig {
         network_mode: network_mode(world, sandbox),
         port_bindings: port::bindings(&options.publish),
@@ -260,11 +262,11 @@ fn host_config(world: &World, sandbox: &Sandbox) -> HostConfig {
         log_config: LogConfig { driver: LOG_DRIVER.to_owned(), config: options.log_options.clone() },
         restart_policy: RestartPolicy {
             name: options.process.restart.name().to_owned(),
-            maximum_retry_count: options.process.restart.most(),
+            maximum_retry_count: options.process.restart.most().into(),
         },
-        memory: options.process.limits.memory.unwrap_or_default(),
-        nano_cpus: options.process.limits.nano_cpus.unwrap_or_default(),
-        pids_limit: options.process.limits.pids.and_then(|pids| pids.try_into().ok()),
+        memory: signed(limits.memory).unwrap_or_default(),
+        nano_cpus: signed(limits.nano_cpus).unwrap_or_default(),
+        pids_limit: signed(limits.pids),
         init: options.process.init.then_some(true),
         sysctls: options.process.sysctls.clone(),
         group_add: options.process.groups.clone(),

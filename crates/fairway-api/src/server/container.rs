@@ -4,6 +4,7 @@ use std::sync::Weak;
 
 use fairway_core::world::{Command, Refusal};
 use fairway_model::RefusalKind;
+use fairway_model::process::check_memory;
 use fairway_model::{Sandbox, SandboxKind, SandboxState};
 use hyper::StatusCode;
 use hyper::body::Bytes;
@@ -44,11 +45,20 @@ pub(super) fn create(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
     }
     let request: ContainerCreate = call.json()?;
     find_image(|| engine.images(), &request.image)?;
+    check_cpus(engine, request.host_config.nano_cpus)?;
     let create = decode::container(call.parameter("name"), SandboxKind::Run, request)?;
     let applied = engine.execute(Command::CreateSandbox(Box::new(create))).map_err(not_an_image)?;
     let id = applied.sandbox.map(|id| id.to_string()).unwrap_or_default();
     warnings.splice(0..0, applied.warnings);
     Reply::created(&Created { id, warning: None, warnings: Some(warnings) })
+}
+
+/// Refuses more processors than the host has.
+fn check_cpus(engine: &dyn EngineApi, nano_cpus: i64) -> Result<(), Failure> {
+    match nano_cpus {
+        0 => Ok(()),
+        _ => decode::check_nano_cpus(nano_cpus, engine.about().processors),
+    }
 }
 
 /// Turns a 404 into another failure: Docker's client takes a 404 for a missing image, and tries to pull it.
@@ -79,7 +89,12 @@ pub(super) fn update(engine: &dyn EngineApi, sandbox: &str, call: &Call) -> Resu
         "" => None,
         _ => Some(decode::restart_policy(&asked.restart_policy)?),
     };
+    check_cpus(engine, asked.nano_cpus)?;
     let limits = decode::limit_changes(asked.memory, asked.nano_cpus, asked.pids_limit);
+    // Before the kernel does, in its own words.
+    if !limits.memory.is_none_or(check_memory) {
+        return Err(Refusal::TooLittleMemory.into());
+    }
     let (id, running) = look(engine, |world| {
         world.find_sandbox(sandbox).map(|it| (it.id, it.running())).map_err(Failure::from)
     })?;

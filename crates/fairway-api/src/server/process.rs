@@ -118,8 +118,10 @@ impl Server {
         for (name, given) in [("--follow", call.flag("follow")), ("--timestamps", call.flag("timestamps"))] {
             arguments.extend(given.then(|| name.to_owned()));
         }
+        // As in Docker, what is not a number means all lines.
+        let tail = Some(call.parameter("tail")).filter(|tail| tail.parse::<u64>().is_ok());
         for (name, value) in [
-            ("tail", call.parameter("tail")),
+            ("tail", tail.unwrap_or_default()),
             ("since", call.parameter("since")),
             ("until", call.parameter("until")),
         ] {

@@ -108,9 +108,9 @@ pub struct HostConfig {
     pub restart_policy: RestartPolicy,
     pub binds: Option<Vec<String>>,
     /// In bytes; 0 for no limit.
-    pub memory: u64,
+    pub memory: i64,
     /// In thousand-millionths of a processor; 0 for no limit.
-    pub nano_cpus: u64,
+    pub nano_cpus: i64,
     /// The number of processes and threads; none, 0 and -1 for no limit.
     pub pids_limit: Option<i64>,
     pub init: Option<bool>,
@@ -130,7 +130,7 @@ pub struct RestartPolicy {
     /// `no`, `on-failure`, `always` or `unless-stopped`; empty in a request means `no`.
     pub name: String,
     /// Of `on-failure`; 0 for no limit.
-    pub maximum_retry_count: u32,
+    pub maximum_retry_count: i64,
 }
 
 /// The log of a detached command's output.

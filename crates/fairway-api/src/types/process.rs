@@ -80,9 +80,9 @@ pub struct Top {
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerUpdate {
     /// In bytes.
-    pub memory: u64,
+    pub memory: i64,
     /// In thousand-millionths of a processor.
-    pub nano_cpus: u64,
+    pub nano_cpus: i64,
     /// The number of processes and threads; -1 for no limit.
     pub pids_limit: Option<i64>,
     pub restart_policy: RestartPolicy,

@@ -141,3 +141,40 @@ fn the_disk_usage_has_all_containers() {
     states.sort_unstable();
     assert_eq!(states, ["created", "running"]);
 }
+
+#[test]
+fn limits_that_cannot_be_are_refused_in_dockers_words() {
+    let server = RunningServer::start();
+    create(&server, "kept", r#"{"Image":"host"}"#);
+    start(&server, "kept", 5);
+    let range = "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available";
+    for (limits, words) in [
+        (r#"{"Memory":1024}"#, "Minimum memory limit allowed is 6MB"),
+        (r#"{"NanoCpus":99000000000}"#, range),
+        (r#"{"NanoCpus":-1000000000}"#, range),
+        (
+            r#"{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":-1}}"#,
+            "invalid restart policy: on-failure:-1: maximum retry count cannot be negative",
+        ),
+    ] {
+        let body = format!(r#"{{"Image":"host","HostConfig":{limits}}}"#);
+        for (path, body) in [("/containers/create", body.as_str()), ("/containers/kept/update", limits)] {
+            let (status, text) = request(&server, "POST", path, body);
+            assert_eq!((status, text), (400, json!({"message": words}).to_string()), "{path} {body}");
+        }
+    }
+    assert_eq!(request(&server, "POST", "/containers/kept/update", r#"{"NanoCpus":2000000000}"#).0, 200);
+}
+
+#[test]
+fn a_tail_that_is_not_a_number_means_all_lines() {
+    let server = RunningServer::start();
+    create(&server, "kept", r#"{"Image":"host"}"#);
+    start(&server, "kept", 5);
+    for (tail, is_passed_on) in [("7", true), ("foo", false), ("-1", false), ("all", false)] {
+        let path = format!("/containers/kept/logs?stdout=1&tail={tail}");
+        let (status, text) = request(&server, "GET", &path, "");
+        assert_eq!((status, text.contains("--tail=7")), (200, is_passed_on), "{tail}: {text}");
+        assert_eq!(text.contains("--tail"), is_passed_on, "{text}");
+    }
+}

@@ -54,8 +54,8 @@ impl CommandOptions {
         host.group_add = self.group_add;
         host.init = self.init.then_some(true);
         host.sysctls = self.sysctl.into_iter().collect();
-        host.memory = memory.unwrap_or_default();
-        host.nano_cpus = cpus.unwrap_or_default();
+        host.memory = signed(memory);
+        host.nano_cpus = signed(cpus);
         host.pids_limit = pids_limit;
         host.restart_policy = restart.map(asked).unwrap_or_default();
     }
@@ -65,8 +65,8 @@ impl LimitOptions {
     /// The body of a request that changes what is given.
     pub(super) fn update(self) -> fairway_api::types::ContainerUpdate {
         fairway_api::types::ContainerUpdate {
-            memory: self.memory.unwrap_or_default(),
-            nano_cpus: self.cpus.unwrap_or_default(),
+            memory: signed(self.memory),
+            nano_cpus: signed(self.cpus),
             pids_limit: self.pids_limit,
             restart_policy: self.restart.map(asked).unwrap_or_default(),
         }
@@ -78,8 +78,13 @@ impl LimitOptions {
     }
 }
 
+/// A limit as a request has it: 0 if it is not given.
+fn signed(limit: Option<u64>) -> i64 {
+    limit.map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
 fn asked(restart: RestartPolicy) -> AskedRestart {
-    AskedRestart { name: restart.name().to_owned(), maximum_retry_count: restart.most() }
+    AskedRestart { name: restart.name().to_owned(), maximum_retry_count: restart.most().into() }
 }
 
 /// The limits of a sandbox that the daemon knows.
