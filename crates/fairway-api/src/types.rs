@@ -16,7 +16,7 @@ mod stats;
 mod system;
 
 pub use container::{
-    ContainerConfig, ContainerInspect, ContainerState, ContainerSummary, HostConfig, LogConfig,
+    ContainerConfig, ContainerInspect, ContainerState, ContainerSummary, GraphDriver, HostConfig, LogConfig,
     NetworkSettings, PortBinding, PortSummary, RestartPolicy, SummaryHostConfig, SummaryNetworks,
 };
 pub use create::{ContainerCreate, NetworkingConfig};

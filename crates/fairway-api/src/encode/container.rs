@@ -14,7 +14,7 @@ use crate::engine_api::SandboxFiles;
 use crate::image::image_id;
 use crate::types::{
     Attached, AttachedInterface, ContainerConfig, ContainerInspect, ContainerState, ContainerSummary,
-    EndpointSettings, HostConfig, LogConfig, NetworkSettings, RestartPolicy, SummaryHostConfig,
+    EndpointSettings, GraphDriver, HostConfig, LogConfig, NetworkSettings, RestartPolicy, SummaryHostConfig,
     SummaryNetworks,
 };
 
@@ -71,6 +71,7 @@ pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) 
         name: format!("/{}", sandbox.name),
         image: image_id(&options.image),
         driver: "host".to_owned(),
+        graph_driver: GraphDriver { name: "host".to_owned(), data: None },
         platform: "linux".to_owned(),
         restart_count: sandbox.restarts,
         kind: match sandbox.kind {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::json::ignored;
 use super::{EndpointSettings, PortMap};
 
 /// `GET /containers/{id}/json`.
@@ -30,6 +31,7 @@ pub struct ContainerInspect {
     /// `host`: the files are the host's.
     pub driver: String,
     pub platform: String,
+    pub graph_driver: GraphDriver,
     pub mount_label: String,
     pub process_label: String,
     pub app_armor_profile: String,
@@ -51,6 +53,17 @@ impl ContainerInspect {
     pub fn has_default_hostname(&self) -> bool {
         self.id.get(..12) == Some(self.config.hostname.as_str())
     }
+}
+
+/// Where the files of a container come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "PascalCase", default)]
+pub struct GraphDriver {
+    /// `host`: the files are the host's.
+    pub name: String,
+    /// Always `null`.
+    pub data: Option<BTreeMap<String, String>>,
 }
 
 /// The state of a sandbox.
@@ -120,6 +133,49 @@ pub struct HostConfig {
     pub ipc_mode: String,
     pub pid_mode: String,
     pub runtime: String,
+    /// What follows is always empty: Fairway has none of it, and programs look for the keys.
+    #[serde(deserialize_with = "ignored")]
+    pub cgroup_parent: String,
+    #[serde(deserialize_with = "ignored")]
+    pub cgroupns_mode: String,
+    #[serde(deserialize_with = "ignored")]
+    pub cpu_period: i64,
+    #[serde(deserialize_with = "ignored")]
+    pub cpu_quota: i64,
+    #[serde(deserialize_with = "ignored")]
+    pub cpu_shares: i64,
+    #[serde(deserialize_with = "ignored")]
+    pub cpuset_cpus: String,
+    #[serde(deserialize_with = "ignored")]
+    pub cpuset_mems: String,
+    #[serde(deserialize_with = "ignored")]
+    pub device_requests: Option<Vec<String>>,
+    #[serde(deserialize_with = "ignored")]
+    pub devices: Vec<String>,
+    #[serde(deserialize_with = "ignored")]
+    pub memory_reservation: i64,
+    #[serde(deserialize_with = "ignored")]
+    pub memory_swap: i64,
+    #[serde(deserialize_with = "ignored")]
+    pub memory_swappiness: Option<i64>,
+    #[serde(deserialize_with = "ignored")]
+    pub oom_kill_disable: Option<bool>,
+    #[serde(deserialize_with = "ignored")]
+    pub oom_score_adj: i64,
+    #[serde(deserialize_with = "ignored")]
+    pub security_opt: Option<Vec<String>>,
+    #[serde(deserialize_with = "ignored")]
+    pub shm_size: i64,
+    #[serde(deserialize_with = "ignored")]
+    pub ulimits: Vec<String>,
+    #[serde(deserialize_with = "ignored")]
+    pub userns_mode: String,
+    #[serde(deserialize_with = "ignored")]
+    pub volume_driver: String,
+    #[serde(deserialize_with = "ignored")]
+    pub volumes_from: Option<Vec<String>>,
+    #[serde(rename = "UTSMode", deserialize_with = "ignored")]
+    pub uts_mode: String,
 }
 
 /// What happens when a container ends.

@@ -178,3 +178,24 @@ fn a_tail_that_is_not_a_number_means_all_lines() {
         assert_eq!(text.contains("--tail"), is_passed_on, "{text}");
     }
 }
+
+#[test]
+fn keys_of_options_that_there_are_not_are_shown_empty() {
+    let server = RunningServer::start();
+    // What Docker's clients send in them has another form, and does not matter.
+    let body = r#"{"Image":"host","HostConfig":{"Devices":[{"PathOnHost":"/dev/x"}],"ShmSize":7}}"#;
+    create(&server, "kept", body);
+    let shown = get(&server, "/containers/kept/json");
+    assert_eq!(shown["GraphDriver"]["Name"], "host");
+    let host = shown["HostConfig"].as_object().unwrap();
+    for (key, expected) in [
+        ("Devices", json!([])),
+        ("Ulimits", json!([])),
+        ("SecurityOpt", Value::Null),
+        ("ShmSize", json!(0)),
+        ("CpusetCpus", json!("")),
+        ("UTSMode", json!("")),
+    ] {
+        assert_eq!(host.get(key), Some(&expected), "{key}");
+    }
+}
