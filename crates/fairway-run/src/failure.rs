@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Why a stage could not become the command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Failure {
-    /// No such program. Docker's clients tell it from other failures by the words of the reason, which are Docker's.
+    /// No such program. Docker's clients know it by the words of the reason, which are Docker's.
     #[error("cannot find \"{command}\": {reason}")]
     NotFound {
         /// The command as given.

@@ -24,6 +24,9 @@ impl Server {
     pub(super) async fn stop(self, id: String, call: Call) -> Result<Reply, Failure> {
         let (timeout, signal) = stop_parameters(&call)?;
         let sandbox = self.command(move |engine| asked_to_stop(engine, &id)).await?;
+        if sandbox.is_restarting() {
+            return Ok(Reply::empty(StatusCode::NO_CONTENT));
+        }
         if !sandbox.running() {
             return Ok(Reply::empty(StatusCode::NOT_MODIFIED));
         }
@@ -110,7 +113,10 @@ pub(super) fn kill(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Repl
     if ends(&sandbox, signal) {
         request_stop(engine, &sandbox)?;
     }
-    engine.kill(id, signal)?;
+    // As in Docker, one that waits for its restart runs, without a process that gets the signal.
+    if !sandbox.is_restarting() {
+        engine.kill(id, signal)?;
+    }
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 

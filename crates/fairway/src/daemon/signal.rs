@@ -6,39 +6,39 @@ use rustix::process::Signal;
 
 /// The signals of all architectures, and those that Linux has besides.
 const NAMES: [(&str, Signal); 33] = [
-    ("ABRT", Signal::ABORT),
-    ("ALRM", Signal::ALARM),
-    ("BUS", Signal::BUS),
-    ("CHLD", Signal::CHILD),
-    ("CLD", Signal::CHILD),
-    ("CONT", Signal::CONT),
-    ("FPE", Signal::FPE),
-    ("HUP", Signal::HUP),
-    ("ILL", Signal::ILL),
-    ("INT", Signal::INT),
-    ("IO", Signal::IO),
-    ("IOT", Signal::ABORT),
-    ("KILL", Signal::KILL),
-    ("PIPE", Signal::PIPE),
-    ("PROF", Signal::PROF),
-    ("PWR", Signal::POWER),
-    ("QUIT", Signal::QUIT),
-    ("SEGV", Signal::SEGV),
-    ("STKFLT", Signal::STKFLT),
-    ("STOP", Signal::STOP),
-    ("SYS", Signal::SYS),
-    ("TERM", Signal::TERM),
-    ("TRAP", Signal::TRAP),
-    ("TSTP", Signal::TSTP),
-    ("TTIN", Signal::TTIN),
-    ("TTOU", Signal::TTOU),
-    ("URG", Signal::URG),
-    ("USR1", Signal::USR1),
-    ("USR2", Signal::USR2),
-    ("VTALRM", Signal::VTALARM),
-    ("WINCH", Signal::WINCH),
-    ("XCPU", Signal::XCPU),
-    ("XFSZ", Signal::XFSZ),
+    ("SIGABRT", Signal::ABORT),
+    ("SIGALRM", Signal::ALARM),
+    ("SIGBUS", Signal::BUS),
+    ("SIGCHLD", Signal::CHILD),
+    ("SIGCLD", Signal::CHILD),
+    ("SIGCONT", Signal::CONT),
+    ("SIGFPE", Signal::FPE),
+    ("SIGHUP", Signal::HUP),
+    ("SIGILL", Signal::ILL),
+    ("SIGINT", Signal::INT),
+    ("SIGIO", Signal::IO),
+    ("SIGIOT", Signal::ABORT),
+    ("SIGKILL", Signal::KILL),
+    ("SIGPIPE", Signal::PIPE),
+    ("SIGPROF", Signal::PROF),
+    ("SIGPWR", Signal::POWER),
+    ("SIGQUIT", Signal::QUIT),
+    ("SIGSEGV", Signal::SEGV),
+    ("SIGSTKFLT", Signal::STKFLT),
+    ("SIGSTOP", Signal::STOP),
+    ("SIGSYS", Signal::SYS),
+    ("SIGTERM", Signal::TERM),
+    ("SIGTRAP", Signal::TRAP),
+    ("SIGTSTP", Signal::TSTP),
+    ("SIGTTIN", Signal::TTIN),
+    ("SIGTTOU", Signal::TTOU),
+    ("SIGURG", Signal::URG),
+    ("SIGUSR1", Signal::USR1),
+    ("SIGUSR2", Signal::USR2),
+    ("SIGVTALRM", Signal::VTALARM),
+    ("SIGWINCH", Signal::WINCH),
+    ("SIGXCPU", Signal::XCPU),
+    ("SIGXFSZ", Signal::XFSZ),
 ];
 
 /// A signal by name, with or without `SIG`, or by number. Real-time signals are `RTMIN`, `RTMIN+3`, `RTMAX-1` and such.
@@ -48,7 +48,8 @@ const NAMES: [(&str, Signal); 33] = [
 pub fn signal(text: &str) -> Result<Signal, Failure> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let named = NAMES.iter().find(|(known, _)| *known == name).map(|(_, signal)| *signal);
+    let named = NAMES.iter().find(|(known, _)| known.strip_prefix("SIG") == Some(name));
+    let named = named.map(|(_, signal)| *signal);
     let signal = named.or_else(|| number(name).and_then(of_number));
     signal.ok_or_else(|| Failure::invalid(format!("invalid signal: {text}")))
 }

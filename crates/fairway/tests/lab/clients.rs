@@ -208,8 +208,8 @@ fn a_container_that_waits_for_its_restart_is_listed_and_has_its_times() {
         create(&stage, "again", body);
         printed(&stage, "start again");
         // Each delay is twice the one before, so that it is soon long enough to be seen.
-        eventually("it waits for a second", PATIENCE, || {
-            printed(&stage, "ps --format {{.Status}}").starts_with("Restarting (1) 1 second ago")
+        eventually("it waits for seconds", PATIENCE, || {
+            printed(&stage, "ps --format {{.Status}}").starts_with("Restarting (1) 2 seconds ago")
         });
         assert_eq!(field(&stage, "again", "State.Running"), "true");
         let never = "0001-01-01T00:00:00Z";
@@ -217,6 +217,9 @@ fn a_container_that_waits_for_its_restart_is_listed_and_has_its_times() {
         assert_ne!(field(&stage, "again", "State.FinishedAt"), never);
         // It does not run at this moment.
         assert_eq!(fairway(&stage, "exec again true").code, 1);
-        printed(&stage, "rm -f again");
+        assert_eq!(fairway(&stage, "rm again").code, 1);
+        printed(&stage, "kill again");
+        assert_eq!(printed(&stage, "ps -q"), "");
+        printed(&stage, "rm again");
     });
 }
