@@ -100,7 +100,10 @@ impl Daemon {
         loop {
             let log = self.log();
             let said: Vec<&str> = log.lines().skip(before).collect();
-            if said.iter().any(|line| line.contains("reload")) {
+            if said
+                .iter()
+                .any(|line| line.contains("configuration reloaded") || line.contains("cannot reload"))
+            {
                 return said.join("\n");
             }
             assert!(Instant::now() < deadline, "it says nothing of a reload");

@@ -1,6 +1,7 @@
 //! Options of networks about names: `fairway.names`, `fairway.domain` and `fairway.dns`.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::dns::{DnsQuestion, RecordType, ResponseCode, look_up, reverse_name};
 use fairway_api::types::EndpointSettings;
@@ -9,8 +10,10 @@ use fairway_lab::Place;
 use crate::harness::{LAN, Stage, refusal, request};
 use crate::upstream::{FIRST, RESOLVER, SECOND, Upstream, stage};
 
+/// What a name resolves to, also where a name server that does not answer is asked first.
 fn addresses(place: &Place, name: &str) -> Vec<IpAddr> {
-    look_up(place, RESOLVER, name, RecordType::A).unwrap()
+    let question = DnsQuestion::new(name, RecordType::A).within(Duration::from_secs(5));
+    question.ask(place, RESOLVER).unwrap().addresses()
 }
 
 fn network(stage: &Stage, name: &str, option: (&str, &str)) {
