@@ -312,6 +312,9 @@ fn a_container_that_will_be_started_again_is_restarting() {
     assert!(get(&server, "/containers/json")[0]["Status"].as_str().unwrap().starts_with("Restarting (3)"));
     assert_eq!((&whole_state()["Running"], &whole_state()["Pid"]), (&true.into(), &0.into()));
     // A user stops it while it waits.
+    assert_eq!(request(&server, "DELETE", "/containers/kept", "").0, 409);
+    assert_eq!(request(&server, "POST", "/containers/kept/kill?signal=HUP", "").0, 204);
+    assert_eq!(request(&server, "POST", "/containers/kept/stop", "").0, 204);
     assert_eq!(request(&server, "POST", "/containers/kept/stop", "").0, 304);
     assert_eq!(state(), "exited");
     assert_eq!((&whole_state()["Running"], listed(&server, "")), (&false.into(), Vec::new()));
