@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use fairway_kernel::clock;
 use fairway_model::{LogLimits, Namespace, ProcessIdentity, ResourceLimits};
-use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
@@ -222,8 +222,7 @@ pub(super) fn main(report: impl FnOnce(&str, Ending)) -> i32 {
     let oom_killed = cgroup::oom_killed(&cgroups);
     cgroup::leave(&cgroups);
     own.iter().for_each(|place| cgroup::remove(place));
-    let at = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-    let ending = Ending { process, code, at, oom_killed };
+    let ending = Ending { process, code, at: clock::wall(), oom_killed };
     // A daemon that got the report needs no record.
     let _ = ending.write(&record);
     report(&context, ending);

@@ -1,11 +1,10 @@
 //! `fairway events`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use clap::Args;
 use fairway_api::Client;
 use fairway_api::encode::instant;
 use fairway_api::types::EventMessage;
+use fairway_kernel::clock;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -67,18 +66,19 @@ fn line(event: &EventMessage) -> String {
 }
 
 /// A time as the daemon takes it: seconds since 1970 with a fraction.
-#[expect(clippy::disallowed_methods, reason = "times are shown relative to now")]
 fn moment(text: &str) -> Result<String, CommandError> {
     if text.split_once('.').unwrap_or((text, "0")).0.parse::<i64>().is_ok() {
         return Ok(text.to_owned());
     }
-    if let Some(time) = instant(text, &TimeZone::system()) {
-        return Ok(format!("{}.{:09}", time.div_euclid(1_000_000_000), time.rem_euclid(1_000_000_000)));
-    }
-    let ago = duration(text).ok_or_else(|| CommandError::Moment(text.to_owned()))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let then = now.saturating_sub(ago);
-    Ok(format!("{}.{:09}", then.as_secs(), then.subsec_nanos()))
+    let time = match instant(text, &TimeZone::system()) {
+        Some(time) => time,
+        None => {
+            let ago = duration(text).ok_or_else(|| CommandError::Moment(text.to_owned()))?;
+            let ago = i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX);
+            clock::wall().saturating_sub(ago).max(0)
+        }
+    };
+    Ok(format!("{}.{:09}", time.div_euclid(1_000_000_000), time.rem_euclid(1_000_000_000)))
 }
 
 /// A time that the user gave.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use fairway_api::Client;
 use fairway_api::image::{HOST_IMAGE, image_name};
 use fairway_api::types::{AttachNamespace, ContainerInspect, Exited};
+use fairway_kernel::clock;
 use fairway_model::{LogLimits, ResourceLimits};
 use serde::{Deserialize, Serialize};
 
@@ -79,8 +80,7 @@ impl Session {
         running.notes().iter().for_each(|note| tracing::warn!("{note}"));
         let process = running.identity();
         let code = running.wait_forwarding_signals().map_err(CommandError::Wait)?;
-        let at = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-        let ending = Ending { process, code, at, oom_killed: cgroup::oom_killed(&group.0) };
+        let ending = Ending { process, code, at: clock::wall(), oom_killed: cgroup::oom_killed(&group.0) };
         if let Err(error) = self.report_exit(&known.id, exited(&ending)) {
             warn(&format!("cannot report the end of {sandbox} to the daemon: {error}"));
             // For the next daemon. Without it that knows only that the command ended.
