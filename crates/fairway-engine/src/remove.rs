@@ -64,7 +64,6 @@ impl Engine {
             }
         }
         engine.applier.firewall.sweep(&Fragment::new());
-        engine.applier.relay.keep();
         engine.applier.relay.end();
         FormerRelays::under(&exec_root).end();
         remove_files(&engine, &exec_root);

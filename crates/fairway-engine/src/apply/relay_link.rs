@@ -55,8 +55,8 @@ pub(crate) enum Health {
 }
 
 impl RelayLink {
-    /// Connects to the relay of the daemon before, or starts one. One that is replaced is recorded. Returns the records that the relay has, with
-    /// duplicates of their sockets.
+    /// Connects to the relay of the daemon before, or starts one. One that is replaced is recorded. Returns the records
+    /// that the relay has, with duplicates of their sockets.
     ///
     /// # Errors
     /// A relay runs and its sockets cannot be adopted: it does not answer, or it has more of them than this process may
@@ -172,19 +172,20 @@ impl RelayLink {
 
     /// Ends the relay, with all connections that it carries.
     pub fn end(&self) {
+        self.keep();
         if let Err(error) = self.client().hand_over(Duration::ZERO) {
             tracing::debug!(%error, "failed to end the relay: {error}");
         }
     }
 
-    /// Keeps the relay from now on: the engine has started.
+    /// Has [`RelayLink::end_new`] keep the relay from now on: the engine has started.
     pub fn keep(&self) {
         self.is_new.store(false, Ordering::Relaxed);
     }
 
     /// Ends a relay that was started for an engine that does not start.
     pub fn end_new(&self) {
-        if self.is_new.swap(false, Ordering::Relaxed) {
+        if self.is_new.load(Ordering::Relaxed) {
             self.end();
             let _ = std::fs::remove_file(&self.path);
         }
