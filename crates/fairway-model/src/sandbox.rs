@@ -241,6 +241,11 @@ impl Sandbox {
         }
     }
 
+    /// Whether the sandbox runs, or waits to be restarted: both are running in Docker's terms.
+    pub fn runs_or_restarts(&self) -> bool {
+        self.running() || self.is_restarting()
+    }
+
     /// Whether the restart policy starts the sandbox again, whose command has ended.
     pub fn is_restarting(&self) -> bool {
         self.ended_with(|restart, code| restart.restarts_after(code, self.restarts, self.stopped_by_user))

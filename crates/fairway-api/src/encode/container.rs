@@ -172,8 +172,7 @@ fn state(sandbox: &Sandbox) -> ContainerState {
     };
     ContainerState {
         status: status(sandbox).to_owned(),
-        // As in Docker, also while it waits to be restarted.
-        running: sandbox.running() || sandbox.is_restarting(),
+        running: sandbox.runs_or_restarts(),
         restarting: sandbox.is_restarting(),
         pid: sandbox.process().map_or(0, |process| process.pid),
         oom_killed: sandbox.oom_killed,

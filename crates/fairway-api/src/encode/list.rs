@@ -109,7 +109,7 @@ impl<'a> Chosen<'a> {
             SandboxState::Exited { code, .. } => code.to_string(),
             _ => String::new(),
         };
-        (self.all || sandbox.running() || sandbox.is_restarting())
+        (self.all || sandbox.runs_or_restarts())
             && filters.starts("id", &sandbox.id.to_string())
             && (self.names.pass(&sandbox.name) || self.names.pass(&format!("/{}", sandbox.name)))
             && filters.labels(&sandbox.options.labels)

@@ -293,7 +293,7 @@ impl World {
 
     pub(super) fn remove_sandbox(&mut self, reference: &str) -> Result<Change, Refusal> {
         let sandbox = self.find_sandbox(reference)?;
-        if sandbox.running() || sandbox.is_restarting() {
+        if sandbox.runs_or_restarts() {
             return Err(Refusal::RemoveRunning(sandbox.name.clone()));
         }
         Ok(self.forget_sandbox(sandbox.id))
