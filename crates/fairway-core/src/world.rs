@@ -58,7 +58,7 @@ use fairway_model::Owner;
 use fairway_model::Rng;
 use fairway_model::{
     Endpoint, EndpointId, HostFacts, Network, NetworkId, PoolAddress, Publication, RequestedPool, Sandbox,
-    SandboxId, SandboxState, Settings,
+    SandboxId, Settings,
 };
 use imbl::OrdMap;
 use index::Index;
@@ -66,6 +66,21 @@ use ipnet::IpNet;
 
 /// The exit code of a sandbox whose exit was not observed.
 pub const UNKNOWN_EXIT_CODE: i32 = 255;
+
+/// How a sandbox ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code.
+    pub code: i32,
+    /// Whether the kernel killed a process of the sandbox for lack of memory.
+    pub oom_killed: bool,
+}
+
+impl From<i32> for Exit {
+    fn from(code: i32) -> Self {
+        Self { code, oom_killed: false }
+    }
+}
 
 /// The desired state: requested objects, and the addresses, names and ports that were allocated for them.
 ///
@@ -199,16 +214,15 @@ impl World {
             Command::UpdateNetwork { network, options } => {
                 self.update_network(&network, &options, context)?
             }
-            Command::StopSandbox { sandbox, code, process } => {
-                self.stop_sandbox(&sandbox, SandboxState::Exited { code, at: context.now }, process)?
+            Command::StopSandbox { sandbox, exit, process } => {
+                self.stop_sandbox(&sandbox, exit, process, context.now)?
             }
             Command::RequestStop { sandbox } => self.request_stop(&sandbox)?,
             Command::CountRestarts { sandbox, restarts } => self.count_restarts(&sandbox, restarts)?,
-            Command::RecordOomKill { sandbox } => self.record_oom_kill(&sandbox)?,
             Command::UpdateSandbox { sandbox, restart, limits } => {
                 self.update_sandbox(&sandbox, restart, limits)?
             }
-            Command::CancelStart { sandbox } => self.stop_sandbox(&sandbox, SandboxState::Created, None)?,
+            Command::CancelStart { sandbox } => self.cancel_start(&sandbox)?,
             Command::RemoveSandbox { sandbox } => self.remove_sandbox(&sandbox)?,
             Command::Publish { sandbox, requests } => self.publish(&sandbox, requests, context)?,
             Command::Rename { sandbox, name } => self.rename(&sandbox, &name, context.rng)?,

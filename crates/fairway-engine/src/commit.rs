@@ -171,7 +171,7 @@ impl Committer {
             other => other,
         };
         let exit_code = match &command {
-            Command::StopSandbox { code, .. } => Some(*code),
+            Command::StopSandbox { exit, .. } => Some(exit.code),
             // Also one that never ran may be waited for.
             Command::RemoveSandbox { .. } | Command::Leave { .. } => Some(0),
             _ => None,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use fairway_core::object::FileName;
 use fairway_core::plan::{ObjectChange, PlannedFragment, plan};
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Change, Command, Requester, UNKNOWN_EXIT_CODE, World};
+use fairway_core::world::{Change, Command, Exit, Requester, UNKNOWN_EXIT_CODE, World};
 use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::metrics::Measurements;
@@ -79,17 +79,8 @@ pub struct Options {
     pub exit_record: ExitRecord,
 }
 
-/// How a process ended while no daemon ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecordedExit {
-    /// The exit code.
-    pub code: i32,
-    /// Whether the kernel killed a process of the sandbox for lack of memory.
-    pub oom_killed: bool,
-}
-
 /// Reads the exit that a supervisor recorded for a process, next to the log at the path.
-pub type ExitRecord = Box<dyn Fn(&Path, ProcessIdentity) -> Option<RecordedExit> + Send + Sync>;
+pub type ExitRecord = Box<dyn Fn(&Path, ProcessIdentity) -> Option<Exit> + Send + Sync>;
 
 /// Keeps the networks, sandboxes and published ports of one host.
 pub struct Engine {
@@ -188,12 +179,8 @@ impl Engine {
             tracing::info!(sandbox = %sandbox.short(), "stopping sandbox {}: ended while no daemon ran", sandbox.short());
             let process = world.sandbox(sandbox).and_then(|sandbox| sandbox.process());
             let recorded = process.and_then(|process| (options.exit_record)(&files.log(sandbox), process));
-            if recorded.is_some_and(|exit| exit.oom_killed) {
-                let record = Command::RecordOomKill { sandbox: sandbox.to_string() };
-                world.apply(record, clock::wall(), &mut rng)?;
-            }
-            let code = recorded.map_or(UNKNOWN_EXIT_CODE, |exit| exit.code);
-            let stop = Command::StopSandbox { sandbox: sandbox.to_string(), code, process: None };
+            let exit = recorded.unwrap_or(UNKNOWN_EXIT_CODE.into());
+            let stop = Command::StopSandbox { sandbox: sandbox.to_string(), exit, process: None };
             world.apply(stop, clock::wall(), &mut rng)?;
         }
         restore_forwarding(&before, world.host_state())?;

@@ -25,7 +25,7 @@ pub use commit::events::EventListener;
 pub use commit::exit_waiters::ExitListener;
 pub use commit::records::Orphan;
 pub use commit::stop::Stopping;
-pub use engine::{Engine, ExitRecord, Options, RecordedExit};
+pub use engine::{Engine, ExitRecord, Options};
 pub use error::{ApplyError, ApplyErrors, EngineError, FailureReason, FileError, Subject, Unapplied};
 pub use inspect::doctor::{Diagnosis, examine_host};
 pub use inspect::explain::{ExplainError, Explanation};

@@ -33,7 +33,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use fairway_api::{Clients, Limits};
-use fairway_engine::{Engine, EngineError, Options, RecordedExit, Removed};
+use fairway_core::world::Exit;
+use fairway_engine::{Engine, EngineError, Options, Removed};
 use fairway_kernel::system::inherit::{close_on_exec_from, unblock_signals};
 use fairway_kernel::trusted_directory;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -331,7 +332,7 @@ fn options(configuration: &Configuration) -> Options {
         start_relay: Box::new(move |control| relay::start(control, user, log_format)),
         exit_record: Box::new(|log, process| {
             let Ending { code, oom_killed, .. } = Ending::read(&log.with_extension("exit"), process)?;
-            Some(RecordedExit { code, oom_killed })
+            Some(Exit { code, oom_killed })
         }),
     }
 }

@@ -1,6 +1,6 @@
 //! Requests that Docker's API does not have: attached namespaces, changes of published ports, diagnosis.
 
-use fairway_core::world::{Command, NetworkChoice};
+use fairway_core::world::{Command, Exit, NetworkChoice};
 use fairway_inspect::graph::{Collapse, Format, UnknownCollapse, UnknownFormat, draw};
 use fairway_model::{NetworkMode, ProcessIdentity, RefusalKind, SandboxKind};
 use hyper::StatusCode;
@@ -64,10 +64,8 @@ pub(super) fn exited(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Re
         None if !running => Some(ProcessIdentity { pid: request.pid, start_time: 0 }),
         current => current,
     };
-    if request.oom_killed {
-        engine.execute(Command::RecordOomKill { sandbox: id.to_owned() })?;
-    }
-    engine.execute(Command::StopSandbox { sandbox: id.to_owned(), code: request.code, process })?;
+    let exit = Exit { code: request.code, oom_killed: request.oom_killed };
+    engine.execute(Command::StopSandbox { sandbox: id.to_owned(), exit, process })?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -147,7 +145,7 @@ pub(super) fn detach(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
         ));
     }
     if running {
-        engine.execute(Command::StopSandbox { sandbox: id.clone(), code: 0, process: None })?;
+        engine.execute(Command::StopSandbox { sandbox: id.clone(), exit: 0.into(), process: None })?;
     }
     match engine.execute(Command::RemoveSandbox { sandbox: id }) {
         // Stopping an attached sandbox removes it.

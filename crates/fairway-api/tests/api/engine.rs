@@ -99,8 +99,8 @@ impl EngineApi for FakeEngine {
 
     fn execute(&self, command: Command) -> Result<Applied, Failure> {
         let stopped = match &command {
-            Command::StopSandbox { sandbox, code, .. } => {
-                Some((self.world.read().unwrap().find_sandbox(sandbox)?.id, *code))
+            Command::StopSandbox { sandbox, exit, .. } => {
+                Some((self.world.read().unwrap().find_sandbox(sandbox)?.id, exit.code))
             }
             Command::RemoveSandbox { sandbox } => {
                 Some((self.world.read().unwrap().find_sandbox(sandbox)?.id, 0))
@@ -152,7 +152,7 @@ impl EngineApi for FakeEngine {
         if name.starts_with("stubborn") {
             return Ok(Some(Box::new(Stubborn(Arc::clone(&self.signals)))));
         }
-        self.execute(Command::StopSandbox { sandbox: name, code: 143, process: None })?;
+        self.execute(Command::StopSandbox { sandbox: name, exit: 143.into(), process: None })?;
         Ok(None)
     }
 

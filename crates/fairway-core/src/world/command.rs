@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use fairway_model::{
     EndpointId, EndpointRequest, HostFacts, Lease, MacAddress, Namespace, NetworkId, ParentFacts,
     ProcessIdentity, PublishRequest, ResourceLimits, RestartPolicy, SandboxId, SandboxKind, SandboxOptions,
     Settings, SubnetRequest, UnpublishRequest, Uplink,
 };
+use ipnet::IpNet;
+
+use super::Exit;
 
 /// The request to create a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -248,8 +249,8 @@ pub enum Command {
     StopSandbox {
         /// The sandbox.
         sandbox: String,
-        /// The exit code.
-        code: i32,
+        /// How it ended.
+        exit: Exit,
         /// The process that ended: the command is refused if the sandbox runs another one by now. None stops
         /// whichever runs.
         process: Option<ProcessIdentity>,
@@ -266,11 +267,6 @@ pub enum Command {
         sandbox: String,
         /// The number, since a user started it.
         restarts: u32,
-    },
-    /// Records that the kernel killed a process of a sandbox for lack of memory.
-    RecordOomKill {
-        /// The sandbox.
-        sandbox: String,
     },
     /// Changes the restart policy and the limits of a sandbox.
     UpdateSandbox {

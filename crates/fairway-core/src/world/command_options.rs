@@ -49,11 +49,6 @@ impl World {
         Ok(self.record_sandbox(Sandbox { restarts, ..sandbox }))
     }
 
-    pub(super) fn record_oom_kill(&mut self, reference: &str) -> Result<Change, Refusal> {
-        let sandbox = self.find_sandbox(reference)?.clone();
-        Ok(self.record_sandbox(Sandbox { oom_killed: true, ..sandbox }))
-    }
-
     pub(super) fn update_sandbox(
         &mut self,
         reference: &str,

@@ -214,8 +214,8 @@ impl EventRecorder {
     pub fn before(world: &World, command: &Command) -> Self {
         let (reference, kind) = match command {
             Command::CreateNetwork(_) | Command::RemoveNetwork { .. } => (None, Kind::Network),
-            Command::StopSandbox { sandbox, code, .. } => {
-                (Some(sandbox), Kind::Sandbox { exit_code: Some(*code) })
+            Command::StopSandbox { sandbox, exit, .. } => {
+                (Some(sandbox), Kind::Sandbox { exit_code: Some(exit.code) })
             }
             Command::StartSandbox { sandbox, .. }
             | Command::RemoveSandbox { sandbox }

@@ -3,8 +3,8 @@
 use super::host_interface::check_has_host_interface;
 use super::option::{check_can_be_limited, endpoint_options};
 use super::{
-    Change, Context, CreateSandbox, NetworkChoice, RecordKey, Refusal, Undecided, World, command_options,
-    limit,
+    Change, Context, CreateSandbox, Exit, NetworkChoice, RecordKey, Refusal, Undecided, World,
+    command_options, limit,
 };
 use fairway_model::Owner;
 use fairway_model::Rng;
@@ -253,42 +253,52 @@ impl World {
         Ok(())
     }
 
-    /// Gives a sandbox a state in which it does not run. With `ended` a sandbox that runs another process is refused.
+    /// Records the exit of a sandbox. With `ended` a sandbox that runs another process is refused.
     pub(super) fn stop_sandbox(
         &mut self,
         reference: &str,
-        state: SandboxState,
+        exit: Exit,
         ended: Option<ProcessIdentity>,
+        now: i64,
     ) -> Result<Change, Refusal> {
-        let mut sandbox = self.find_sandbox(reference)?.clone();
-        let mut change = Change::default();
-        if let SandboxState::Exited { at, .. } = state {
-            sandbox.last_exit = Some(at);
-        }
+        let sandbox = self.find_sandbox(reference)?.clone();
         match sandbox.state {
             SandboxState::Running { process, .. } if ended.is_some() && process != ended => {
                 return Err(Refusal::Restarted(sandbox.name));
             }
-            SandboxState::Running { .. } => {}
-            // The exit was noticed before the waiter of the process reported its code.
-            SandboxState::Exited { code: super::UNKNOWN_EXIT_CODE, .. } => {
-                self.touch_sandbox(Sandbox { state, ..sandbox }, &mut change);
-                return Ok(change);
-            }
+            // With an unknown code, the exit was noticed before the waiter of the process reported it.
+            SandboxState::Running { .. } | SandboxState::Exited { code: super::UNKNOWN_EXIT_CODE, .. } => {}
             _ => return Err(Refusal::NotRunning(sandbox.name)),
         }
-        let ended = matches!(state, SandboxState::Exited { .. });
-        if ended && (sandbox.kind != SandboxKind::Run || sandbox.options.auto_remove) {
+        if sandbox.running() && (sandbox.kind != SandboxKind::Run || sandbox.options.auto_remove) {
             return Ok(self.forget_sandbox(sandbox.id));
         }
+        let state = SandboxState::Exited { code: exit.code, at: now };
+        Ok(self.release(Sandbox { state, last_exit: Some(now), oom_killed: exit.oom_killed, ..sandbox }))
+    }
+
+    /// Takes back the start of a sandbox that could not be applied.
+    pub(super) fn cancel_start(&mut self, reference: &str) -> Result<Change, Refusal> {
+        let sandbox = self.find_sandbox(reference)?.clone();
+        match sandbox.state {
+            SandboxState::Running { .. } | SandboxState::Exited { code: super::UNKNOWN_EXIT_CODE, .. } => {
+                Ok(self.release(Sandbox { state: SandboxState::Created, ..sandbox }))
+            }
+            _ => Err(Refusal::NotRunning(sandbox.name)),
+        }
+    }
+
+    /// Takes from a sandbox that does not run what only a running one has.
+    fn release(&mut self, sandbox: Sandbox) -> Change {
+        let mut change = Change::default();
         let endpoints: Vec<Endpoint> = self.endpoints_of_sandbox(sandbox.id).into_iter().cloned().collect();
         for endpoint in endpoints {
             self.touch_endpoint(&endpoint, &mut change);
             self.put_endpoint(Endpoint { allocation: None, ..endpoint });
         }
-        let stopped = Sandbox { state, publications: Vec::new(), resolver: false, ..sandbox };
-        self.touch_sandbox(stopped, &mut change);
-        Ok(change)
+        let released = Sandbox { publications: Vec::new(), resolver: false, ..sandbox };
+        self.touch_sandbox(released, &mut change);
+        change
     }
 
     pub(super) fn remove_sandbox(&mut self, reference: &str) -> Result<Change, Refusal> {

@@ -96,7 +96,7 @@ fn addresses_are_allocated_lowest_first_and_released() {
     run(&mut world, d, ["a", "b"].map(start));
     assert_eq!(addresses(&world, "a"), [IpAddr::from([172, 17, 0, 2])]);
     assert_eq!(addresses(&world, "b"), [IpAddr::from([172, 17, 0, 3])]);
-    run(&mut world, d, [Command::StopSandbox { sandbox: "a".to_owned(), code: 0, process: None }]);
+    run(&mut world, d, [Command::StopSandbox { sandbox: "a".to_owned(), exit: 0.into(), process: None }]);
     run(&mut world, d, [sandbox("c", &[], SandboxOptions::default()), start("c")]);
     assert_eq!(addresses(&world, "c"), [IpAddr::from([172, 17, 0, 2])]);
 }
@@ -117,7 +117,7 @@ fn a_requested_address_is_reserved_while_the_sandbox_is_stopped() {
         [sandbox("b", &[("app", EndpointRequest::default())], Default::default()), start("b")],
     );
     assert_eq!(addresses(&world, "b"), [IpAddr::from([10, 1, 0, 3])], "10.1.0.2 is reserved");
-    let stop = |name: &str| Command::StopSandbox { sandbox: name.to_owned(), code: 0, process: None };
+    let stop = |name: &str| Command::StopSandbox { sandbox: name.to_owned(), exit: 0.into(), process: None };
     run(&mut world, d, [start("a"), stop("a"), start("a")]);
     assert_eq!(addresses(&world, "a"), [IpAddr::from([10, 1, 0, 2])]);
 }
@@ -126,7 +126,7 @@ fn a_requested_address_is_reserved_while_the_sandbox_is_stopped() {
 fn the_first_to_start_has_an_address_that_several_request() {
     let (mut world, mut rng) = world();
     let d = &mut rng;
-    let stop = |name: &str| Command::StopSandbox { sandbox: name.to_owned(), code: 0, process: None };
+    let stop = |name: &str| Command::StopSandbox { sandbox: name.to_owned(), exit: 0.into(), process: None };
     run(&mut world, d, [network("app", Some("10.1.0.0/24"))]);
     for name in ["a", "b"] {
         run(&mut world, d, [sandbox(name, &[("app", fixed([10, 1, 0, 2]))], Default::default())]);
@@ -168,7 +168,7 @@ fn a_port_is_published_once() {
     run(
         &mut world,
         d,
-        [Command::StopSandbox { sandbox: "p1".to_owned(), code: 0, process: None }, start("p2")],
+        [Command::StopSandbox { sandbox: "p1".to_owned(), exit: 0.into(), process: None }, start("p2")],
     );
 }
 
@@ -239,7 +239,11 @@ fn a_default_bridge_that_no_longer_fits_is_refused_by_name() {
     run(
         &mut world,
         d,
-        [Command::StopSandbox { sandbox: "a".to_owned(), code: 0, process: None }, configure, start("a")],
+        [
+            Command::StopSandbox { sandbox: "a".to_owned(), exit: 0.into(), process: None },
+            configure,
+            start("a"),
+        ],
     );
     assert_eq!(addresses(&world, "a"), [IpAddr::from([10, 9, 0, 2])]);
 }

@@ -10,7 +10,7 @@ use super::Committer;
 use crate::EngineError;
 
 fn stopped(id: SandboxId, process: Option<ProcessIdentity>) -> Command {
-    Command::StopSandbox { sandbox: id.to_string(), code: UNKNOWN_EXIT_CODE, process }
+    Command::StopSandbox { sandbox: id.to_string(), exit: UNKNOWN_EXIT_CODE.into(), process }
 }
 
 /// A running sandbox whose process was signaled to end.

@@ -320,5 +320,5 @@ pub fn disconnect(network: &str, sandbox: &str) -> Command {
 }
 
 pub fn stop(sandbox: &str) -> Command {
-    Command::StopSandbox { sandbox: sandbox.to_owned(), code: 0, process: None }
+    Command::StopSandbox { sandbox: sandbox.to_owned(), exit: 0.into(), process: None }
 }

@@ -11,7 +11,7 @@ pub(super) fn undo(command: &Command, change: &Change) -> Option<Command> {
         Command::StartSandbox { .. } => sandbox().map(|sandbox| Command::CancelStart { sandbox }),
         // An attached sandbox is removed when it stops.
         Command::Attach { .. } => {
-            sandbox().map(|sandbox| Command::StopSandbox { sandbox, code: 0, process: None })
+            sandbox().map(|sandbox| Command::StopSandbox { sandbox, exit: 0.into(), process: None })
         }
         Command::Join(request) => sandbox().map(|sandbox| Command::Leave {
             sandbox,

@@ -228,7 +228,7 @@ impl Reconciler {
         }
         let Ended { sandbox: id, process } = ended;
         // It names the process: the sandbox may be started again before the command is decided.
-        let stop = Command::StopSandbox { sandbox: id.to_string(), code: UNKNOWN_EXIT_CODE, process };
+        let stop = Command::StopSandbox { sandbox: id.to_string(), exit: UNKNOWN_EXIT_CODE.into(), process };
         match self.committer.execute(stop) {
             Ok(_) => {
                 tracing::info!(sandbox = %id.short(), "stopped sandbox {}: its process or namespace ended", id.short());

@@ -27,7 +27,7 @@ fn named(name: &str) -> DefaultBridge {
 }
 
 fn stop(sandbox: &str) -> Command {
-    Command::StopSandbox { sandbox: sandbox.to_owned(), code: 0, process: None }
+    Command::StopSandbox { sandbox: sandbox.to_owned(), exit: 0.into(), process: None }
 }
 
 /// The default network's bridge, and its subnets with gateways.

@@ -16,7 +16,7 @@ fn disconnect(network: &str, sandbox: &str) -> Command {
 }
 
 fn stop(sandbox: &str) -> Command {
-    Command::StopSandbox { sandbox: sandbox.to_owned(), code: 0, process: None }
+    Command::StopSandbox { sandbox: sandbox.to_owned(), exit: 0.into(), process: None }
 }
 
 fn published(world: &World, name: &str) -> Vec<u16> {

@@ -85,7 +85,7 @@ fn each_step_of_a_sandbox_has_its_events() {
         }],
     };
     assert_eq!(log.apply(unpublish), [format!("container unpublish {ports}")]);
-    let stop = Command::StopSandbox { sandbox: web(), code: 7, process: None };
+    let stop = Command::StopSandbox { sandbox: web(), exit: 7.into(), process: None };
     let ended = log.apply(stop);
     assert_eq!(ended[0], "container die exitCode=7, name=web");
     assert_eq!(ended.iter().filter(|line| line.starts_with("network disconnect")).count(), 2);
@@ -105,7 +105,7 @@ fn an_attached_sandbox_is_created_and_destroyed_at_once() {
     let came = log.apply(attach);
     assert_eq!(came.len(), 3, "{came:?}");
     assert!(came[0].starts_with("container create") && came[2].starts_with("container start"));
-    let went = log.apply(Command::StopSandbox { sandbox: "web".to_owned(), code: 0, process: None });
+    let went = log.apply(Command::StopSandbox { sandbox: "web".to_owned(), exit: 0.into(), process: None });
     assert!(went[0].starts_with("container die") && went[2].starts_with("container destroy"), "{went:?}");
 }
 

@@ -118,7 +118,7 @@ fn removals_release_and_additions_do_not() {
             start("a"),
         ],
     );
-    let stop = Command::StopSandbox { sandbox: "a".to_owned(), code: 0, process: None };
+    let stop = Command::StopSandbox { sandbox: "a".to_owned(), exit: 0.into(), process: None };
     let unpublish = Command::Unpublish {
         sandbox: "a".to_owned(),
         requests: vec![fairway_model::UnpublishRequest {

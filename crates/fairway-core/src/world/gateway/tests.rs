@@ -169,7 +169,7 @@ fn what_is_routed_can_be_published_and_unpublished_while_it_runs() {
     run(
         &mut world,
         d,
-        [Command::StopSandbox { sandbox: "a".to_owned(), code: 0, process: None }, start("a")],
+        [Command::StopSandbox { sandbox: "a".to_owned(), exit: 0.into(), process: None }, start("a")],
     );
     let mut again = publications(&world, "a");
     again.sort();

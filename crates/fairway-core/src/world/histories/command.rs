@@ -130,7 +130,9 @@ impl TestWorld {
                 process: Some(ProcessIdentity { pid: 100, start_time: 1 }),
                 namespace: Some(Namespace { path: "/proc/100/ns/net".to_owned(), device: 4, inode: 9 }),
             },
-            Step::Stop(name) => Command::StopSandbox { sandbox: sandbox_name(name), code: 0, process: None },
+            Step::Stop(name) => {
+                Command::StopSandbox { sandbox: sandbox_name(name), exit: 0.into(), process: None }
+            }
             Step::Remove(name) => Command::RemoveSandbox { sandbox: sandbox_name(name) },
             Step::Connect { network, sandbox, address, priority } => Command::Connect {
                 network: network_name(network),

@@ -41,7 +41,7 @@ fn the_end_on_the_host_has_the_name_of_one_running_endpoint() {
     assert_eq!(names(&world), [Some("web0".to_owned())]);
     let refusal = refused(&mut world, &mut rng, start("two"));
     assert!(refusal.ends_with("fairway.host_interface=web0: the interface of container one has that name"));
-    let stop = Command::StopSandbox { sandbox: "one".to_owned(), code: 0, process: None };
+    let stop = Command::StopSandbox { sandbox: "one".to_owned(), exit: 0.into(), process: None };
     run(&mut world, &mut rng, [stop, start("two"), named("three", "app", "app0")]);
     let refusal = refused(&mut world, &mut rng, start("three"));
     assert!(refusal.ends_with("the bridge of network app has that name"), "{refusal}");

@@ -76,7 +76,11 @@ fn a_described_network_lives_as_long_as_its_endpoints() {
 fn the_end_of_the_namespace_removes_described_networks_too() {
     let (mut world, mut rng) = world();
     run(&mut world, &mut rng, [command(join(1, "a", &[described("one", "10.1.0.0/24")], &[]))]);
-    run(&mut world, &mut rng, [Command::StopSandbox { sandbox: "a".to_owned(), code: 0, process: None }]);
+    run(
+        &mut world,
+        &mut rng,
+        [Command::StopSandbox { sandbox: "a".to_owned(), exit: 0.into(), process: None }],
+    );
     assert_eq!(names(&world), [""; 0]);
     run(&mut world, &mut rng, [command(join(1, "a", &[described("one", "10.1.0.0/24")], &[]))]);
     let disconnect = Command::Disconnect { network: "one".to_owned(), sandbox: "a".to_owned() };

@@ -51,7 +51,7 @@ impl Scene {
     }
 
     fn stop(&mut self, name: &str) -> Change {
-        self.take(Command::StopSandbox { sandbox: name.to_owned(), code: 0, process: None }).unwrap()
+        self.take(Command::StopSandbox { sandbox: name.to_owned(), exit: 0.into(), process: None }).unwrap()
     }
 
     fn id(&self, name: &str) -> SandboxId {

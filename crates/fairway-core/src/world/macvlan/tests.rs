@@ -234,7 +234,7 @@ fn a_pair_is_one_object_of_its_network_with_an_end_for_each_that_runs() {
         "cannot join network wire: the driver ptp joins two containers at most: a, b: disconnect one first"
     );
     let change =
-        host.apply(Command::StopSandbox { sandbox: "a".to_owned(), code: 0, process: None }).unwrap();
+        host.apply(Command::StopSandbox { sandbox: "a".to_owned(), exit: 0.into(), process: None }).unwrap();
     assert!(change.owners.contains(&Owner::Network(wire)));
     assert_eq!(ends(&host), ["172.18.0.1/31"]);
     host.join("c", "wire").unwrap();

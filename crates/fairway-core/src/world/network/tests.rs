@@ -81,7 +81,11 @@ fn removing_a_network_disconnects_stopped_containers() {
     let text = refused(&mut world, &mut rng, remove.clone());
     let expected = format!("network app has active endpoints (name:\"a\" id:\"{}\")", endpoint.id.short());
     assert!(text.contains(&expected), "{text}");
-    run(&mut world, &mut rng, [Command::StopSandbox { sandbox: "a".to_owned(), code: 0, process: None }]);
+    run(
+        &mut world,
+        &mut rng,
+        [Command::StopSandbox { sandbox: "a".to_owned(), exit: 0.into(), process: None }],
+    );
     let change = world.apply(remove, 1, &mut rng).unwrap();
     assert_eq!(change.network, Some(id));
     let sandbox = endpoint.sandbox;

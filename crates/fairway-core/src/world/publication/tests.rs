@@ -211,7 +211,7 @@ fn ports_that_nothing_forwards_are_warned_of_with_the_flags() {
         Command::Configure { settings: Box::new(settings(false, false, false)), host: Box::default() };
     world.apply(configure, 1, &mut rng).unwrap();
     world
-        .apply(Command::StopSandbox { sandbox: "web".to_owned(), code: 0, process: None }, 1, &mut rng)
+        .apply(Command::StopSandbox { sandbox: "web".to_owned(), exit: 0.into(), process: None }, 1, &mut rng)
         .unwrap();
     let start = Command::StartSandbox {
         sandbox: "web".to_owned(),

@@ -46,7 +46,7 @@ impl TestWorld {
     }
 
     fn stop(&mut self, name: &str) {
-        self.apply(Command::StopSandbox { sandbox: name.to_owned(), code: 0, process: None }).unwrap();
+        self.apply(Command::StopSandbox { sandbox: name.to_owned(), exit: 0.into(), process: None }).unwrap();
     }
 
     fn runs(&mut self, name: &str, publish: &[&str]) {

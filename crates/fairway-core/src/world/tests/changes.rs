@@ -1,7 +1,7 @@
 //! What each command changes: the object it is about, records, and owners of fragments.
 
 use super::{network, publish, refused, run, sandbox, start, world};
-use crate::world::{Change, Command, UNKNOWN_EXIT_CODE, World};
+use crate::world::{Change, Command, Exit, UNKNOWN_EXIT_CODE, World};
 use fairway_model::{EndpointRequest, ProcessIdentity, SandboxOptions, SandboxState, UnpublishRequest};
 
 /// The variants of keys and owners, each once.
@@ -67,7 +67,7 @@ fn each_command_names_its_object_with_changed_records_and_owners() {
         ),
         (start("web"), "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links"),
         (
-            Command::StopSandbox { sandbox: web(), code: 0, process: None },
+            Command::StopSandbox { sandbox: web(), exit: 0.into(), process: None },
             "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links",
         ),
         (
@@ -81,7 +81,7 @@ fn each_command_names_its_object_with_changed_records_and_owners() {
         ),
         (start("once"), "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links"),
         (
-            Command::StopSandbox { sandbox: "once".to_owned(), code: 0, process: None },
+            Command::StopSandbox { sandbox: "once".to_owned(), exit: 0.into(), process: None },
             "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links",
         ),
     ] {
@@ -96,18 +96,24 @@ fn each_command_names_its_object_with_changed_records_and_owners() {
 #[test]
 fn the_code_of_an_exit_is_recorded_when_it_is_known() {
     let (mut world, mut rng) = world();
-    let exit = |code| Command::StopSandbox { sandbox: "web".to_owned(), code, process: None };
-    run(&mut world, &mut rng, [sandbox("web", &[], Default::default()), start("web")]);
-    let code = |world: &World| match world.find_sandbox("web").unwrap().state {
-        SandboxState::Exited { code, .. } => code,
-        ref other => panic!("{other:?}"),
+    let exit = |code, oom_killed| {
+        let exit = Exit { code, oom_killed };
+        Command::StopSandbox { sandbox: "web".to_owned(), exit, process: None }
     };
-    for known in [UNKNOWN_EXIT_CODE, 3] {
-        run(&mut world, &mut rng, [exit(known)]);
-        assert_eq!(code(&world), known);
+    run(&mut world, &mut rng, [sandbox("web", &[], Default::default()), start("web")]);
+    let found = |world: &World| {
+        let sandbox = world.find_sandbox("web").unwrap();
+        match sandbox.state {
+            SandboxState::Exited { code, .. } => (code, sandbox.oom_killed),
+            ref other => panic!("{other:?}"),
+        }
+    };
+    for (known, oom_killed) in [(UNKNOWN_EXIT_CODE, false), (3, true)] {
+        run(&mut world, &mut rng, [exit(known, oom_killed)]);
+        assert_eq!(found(&world), (known, oom_killed));
     }
-    assert!(refused(&mut world, &mut rng, exit(4)).contains("web"));
-    assert_eq!(code(&world), 3);
+    assert!(refused(&mut world, &mut rng, exit(4, false)).contains("web"));
+    assert_eq!(found(&world), (3, true));
 }
 
 /// The end of a process is noticed late, when the sandbox may have been stopped and started again.
@@ -121,13 +127,15 @@ fn the_end_of_an_earlier_process_stops_only_that() {
         }
         other => other,
     };
-    let ended = |process| Command::StopSandbox { sandbox: "web".to_owned(), code: 1, process };
+    let exit = Exit { code: 1, oom_killed: true };
+    let ended = |process| Command::StopSandbox { sandbox: "web".to_owned(), exit, process };
     let d = &mut rng;
     run(&mut world, d, [sandbox("web", &[], Default::default()), started(1), ended(process(1)), started(2)]);
     assert!(
         refused(&mut world, d, ended(process(1))).contains("container web for the end of an earlier process")
     );
-    assert_eq!(world.find_sandbox("web").unwrap().process(), process(2));
+    let web = world.find_sandbox("web").unwrap();
+    assert_eq!((web.process(), web.oom_killed), (process(2), false));
     run(&mut world, d, [ended(process(2)), started(3), ended(None)]);
     assert!(!world.find_sandbox("web").unwrap().running());
 }
@@ -136,7 +144,7 @@ fn the_end_of_an_earlier_process_stops_only_that() {
 fn the_last_start_and_the_last_exit_are_remembered() {
     let (mut world, mut rng) = world();
     run(&mut world, &mut rng, [sandbox("web", &[], Default::default())]);
-    let exit = || Command::StopSandbox { sandbox: "web".to_owned(), code: 0, process: None };
+    let exit = || Command::StopSandbox { sandbox: "web".to_owned(), exit: 0.into(), process: None };
     for (command, now, expected) in [
         (start("web"), 2, (Some(2), None)),
         (exit(), 3, (Some(2), Some(3))),
