@@ -245,6 +245,9 @@ pub trait EngineApi: Send + Sync + 'static {
     /// Registers a listener for the next exit code of a sandbox; it is 0 if the sandbox is removed without having run.
     fn on_exit(&self, sandbox: SandboxId, listener: Weak<ExitListener>);
 
+    /// Emits an event of what a client does with a sandbox, such as a command that it executes there.
+    fn emit(&self, sandbox: &str, action: String, attributes: &[(&str, String)]);
+
     /// Registers a watcher, which must not block, for recent and future events, until it returns false.
     fn watch(&self, watcher: Box<dyn Fn(&TimedEvent) -> bool + Send>);
 

@@ -334,6 +334,17 @@ impl Engine {
         self.committer.kill(requester, sandbox, signal)
     }
 
+    /// Emits an event of what a client does with a sandbox, such as a command that it executes there.
+    pub fn emit(
+        &self,
+        requester: Option<Requester>,
+        sandbox: &str,
+        action: String,
+        attributes: &[(&str, String)],
+    ) {
+        self.committer.emit(requester, sandbox, action, attributes);
+    }
+
     /// The path of the log of a sandbox.
     pub fn log(&self, sandbox: SandboxId) -> PathBuf {
         self.applier.files.log(sandbox)

@@ -122,6 +122,8 @@ impl Server {
         let size = |name| call.number::<u16>(name).map(Option::unwrap_or_default);
         let (rows, columns) = (size("h")?, size("w")?);
         self.call(move |engine| engine.resize(sandbox.id, rows, columns)).await?;
+        let size = [("height", rows.to_string()), ("width", columns.to_string())];
+        self.engine.emit(&sandbox.id.to_string(), "resize".to_owned(), &size);
         Ok(Reply::empty(StatusCode::OK))
     }
 }

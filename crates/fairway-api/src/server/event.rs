@@ -100,11 +100,11 @@ fn message(happened: &TimedEvent) -> EventMessage {
     let TimedEvent { event, at } = happened;
     let container = event.subject.text() == "container";
     EventMessage {
-        status: if container { event.action.to_owned() } else { String::new() },
+        status: if container { event.action.to_string() } else { String::new() },
         id: if container { event.id.clone() } else { String::new() },
         from: event.attributes.get("image").filter(|_| container).cloned().unwrap_or_default(),
         kind: event.subject.text().to_owned(),
-        action: event.action.to_owned(),
+        action: event.action.to_string(),
         actor: EventActor { id: event.id.clone(), attributes: event.attributes.clone() },
         scope: "local".to_owned(),
         time: at / NANOSECONDS,
@@ -126,9 +126,15 @@ fn passes(filters: &Filters, message: &EventMessage) -> bool {
         && !elsewhere.into_iter().any(|subject| filters.has(subject))
         && filters.image("image", image)
         && filters.labels(&message.actor.attributes)
-        && filters.equals("event", &message.action)
+        && acts(filters, &message.action)
         && filters.equals("scope", &message.scope)
         && ["container", "network", "daemon"].into_iter().all(about)
+}
+
+/// Whether an action is asked for. `exec_create: COMMAND` is so by its first word, as in Docker.
+fn acts(filters: &Filters, action: &str) -> bool {
+    let (kind, _) = action.split_once(':').unwrap_or((action, ""));
+    filters.equals("event", kind) || filters.equals("event", action)
 }
 
 /// A time as Docker's client sends it: seconds since 1970, and a fraction.

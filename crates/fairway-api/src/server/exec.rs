@@ -88,7 +88,9 @@ impl Server {
         }
         let sandbox = self.call(move |engine| find(engine, &id)).await?;
         check_running(&sandbox)?;
+        let action = format!("exec_create: {}", asked.cmd.join(" "));
         let id = self.execs.add(sandbox.id.to_string(), asked, self.engine.now());
+        self.engine.emit(&sandbox.id.to_string(), action, &of_exec(&id));
         Reply::created(&Created { id, warning: None, warnings: None })
     }
 
@@ -109,10 +111,12 @@ impl Server {
             let reason = format!("Error: Exec command {id} has already run");
             return Err(Failure::new(RefusalKind::Conflict, reason));
         }
-        let (child, terminal) = match self.spawn_exec(&asked, &container, detach) {
+        let started = Started { server: self.clone(), id: id.clone(), container };
+        started.emit(format!("exec_start: {}", asked.cmd.join(" ")), &[]);
+        let (child, terminal) = match self.spawn_exec(&asked, &started.container, detach) {
             Ok(spawned) => spawned,
             Err(error) => {
-                end(&self.execs, &id, NOT_EXECUTED);
+                started.end(NOT_EXECUTED);
                 return Err(unstarted(&error));
             }
         };
@@ -120,7 +124,7 @@ impl Server {
             exec.pid = child.id().unwrap_or_default();
             exec.terminal.clone_from(&terminal);
         })?;
-        let streams = self.run_exec(id, child, &asked, terminal, detach);
+        let streams = started.run(child, &asked, terminal, detach);
         Ok(match detach {
             true => Reply::empty(StatusCode::OK),
             false => hijack::reply(upgrade, streams.framing, streams.output, streams.input),
@@ -144,50 +148,6 @@ impl Server {
             program.stdin(Stdio::piped());
         }
         Ok((program.spawn()?, terminal))
-    }
-
-    /// Has a command run to its end, and remembers its exit code.
-    fn run_exec(
-        &self,
-        id: String,
-        mut child: Child,
-        asked: &ExecCreate,
-        terminal: Option<Arc<Terminal>>,
-        detach: bool,
-    ) -> Streams {
-        let (send, output) = mpsc::channel(QUEUE);
-        let execs = self.execs.clone();
-        if let Some(terminal) = terminal {
-            let (input, received) = mpsc::channel(QUEUE);
-            tokio::spawn(async move {
-                let copied = terminal.copy(received, send);
-                let code = exit_code(&mut child).await;
-                copied.await;
-                end(&execs, &id, code);
-            });
-            let input = (asked.attach_stdin && !detach).then_some(input);
-            return Streams { framing: Framing::Raw, output, input };
-        }
-        let input = child.stdin.take().map(|mut stdin| {
-            let (input, mut received) = mpsc::channel::<Bytes>(QUEUE);
-            tokio::spawn(async move {
-                while let Some(piece) = received.recv().await {
-                    if stdin.write_all(&piece).await.is_err() {
-                        return;
-                    }
-                }
-            });
-            input
-        });
-        let wanted = [asked.attach_stdout && !detach, asked.attach_stderr && !detach];
-        tokio::spawn(async move {
-            hijack::copy_streams(&mut child, wanted, Framing::Multiplexed, &send).await;
-            let code = exit_code(&mut child).await;
-            // The client asks for the code as soon as the stream ends.
-            end(&execs, &id, code);
-            drop(send);
-        });
-        Streams { framing: Framing::Multiplexed, output, input }
     }
 
     /// What is known of a command.
@@ -226,6 +186,75 @@ impl Server {
     }
 }
 
+/// A command that was started.
+struct Started {
+    server: Server,
+    id: String,
+    container: String,
+}
+
+impl Started {
+    /// Has a command run to its end, and remembers its exit code.
+    fn run(
+        self,
+        mut child: Child,
+        asked: &ExecCreate,
+        terminal: Option<Arc<Terminal>>,
+        detach: bool,
+    ) -> Streams {
+        let (send, output) = mpsc::channel(QUEUE);
+        if let Some(terminal) = terminal {
+            let (input, received) = mpsc::channel(QUEUE);
+            tokio::spawn(async move {
+                let copied = terminal.copy(received, send);
+                let code = exit_code(&mut child).await;
+                copied.await;
+                self.end(code);
+            });
+            let input = (asked.attach_stdin && !detach).then_some(input);
+            return Streams { framing: Framing::Raw, output, input };
+        }
+        let input = child.stdin.take().map(|mut stdin| {
+            let (input, mut received) = mpsc::channel::<Bytes>(QUEUE);
+            tokio::spawn(async move {
+                while let Some(piece) = received.recv().await {
+                    if stdin.write_all(&piece).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            input
+        });
+        let wanted = [asked.attach_stdout && !detach, asked.attach_stderr && !detach];
+        tokio::spawn(async move {
+            hijack::copy_streams(&mut child, wanted, Framing::Multiplexed, &send).await;
+            let code = exit_code(&mut child).await;
+            // The client asks for the code as soon as the stream ends.
+            self.end(code);
+            drop(send);
+        });
+        Streams { framing: Framing::Multiplexed, output, input }
+    }
+
+    fn end(&self, code: i32) {
+        // One that is forgotten needs no code.
+        let _ = self.server.execs.with(&self.id, |exec| {
+            (exec.exit_code, exec.terminal) = (Some(code), None);
+        });
+        self.emit("exec_die".to_owned(), &[("exitCode", code.to_string())]);
+    }
+
+    fn emit(&self, action: String, attributes: &[(&str, String)]) {
+        let attributes = [&of_exec(&self.id), attributes].concat();
+        self.server.engine.emit(&self.container, action, &attributes);
+    }
+}
+
+/// The attribute of the events of a command, Docker's.
+fn of_exec(id: &str) -> [(&'static str, String); 1] {
+    [("execID", id.to_owned())]
+}
+
 /// What a command sends and receives.
 struct Streams {
     framing: Framing,
@@ -237,13 +266,6 @@ async fn exit_code(child: &mut Child) -> i32 {
     let status = child.wait().await.ok();
     // A command that was killed with the program has no code.
     status.and_then(|status| status.code()).unwrap_or(137)
-}
-
-fn end(execs: &Execs, id: &str, code: i32) {
-    // One that is forgotten needs no code.
-    let _ = execs.with(id, |exec| {
-        (exec.exit_code, exec.terminal) = (Some(code), None);
-    });
 }
 
 /// The arguments of `fairway exec`.

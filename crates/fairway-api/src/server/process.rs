@@ -89,6 +89,7 @@ impl Server {
         arguments.extend(timeout.iter().chain(&signal).map(String::as_str));
         arguments.push(&id);
         self.execute(&arguments).await?;
+        self.engine.emit(&id, "restart".to_owned(), &[]);
         Ok(Reply::empty(StatusCode::NO_CONTENT))
     }
 
@@ -147,6 +148,7 @@ impl Server {
         if !sandbox.running() {
             self.check_image(&sandbox)?;
         }
+        self.engine.emit(&sandbox.id.to_string(), "attach".to_owned(), &[]);
         let mut upgrade = upgrade;
         let has_input = sandbox.options.tty || sandbox.options.process.open_stdin;
         if (has_input || !call.flag("logs"))

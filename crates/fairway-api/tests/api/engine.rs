@@ -12,7 +12,7 @@ use fairway_api::{
     NamespaceReference, SandboxFiles, Stopping, Usage, runtime, serve,
 };
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Command, Requester, TimedEvent, Undecided, World};
+use fairway_core::world::{Command, Event, Requester, TimedEvent, Undecided, World};
 use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::metrics::Measurements;
@@ -183,6 +183,13 @@ impl EngineApi for FakeEngine {
 
     fn on_exit(&self, sandbox: SandboxId, listener: Listener) {
         self.watchers.lock().unwrap().entry(sandbox).or_default().push(listener);
+    }
+
+    fn emit(&self, sandbox: &str, action: String, attributes: &[(&str, String)]) {
+        let event =
+            Event::of_sandbox(self.world.read().unwrap().find_sandbox(sandbox).unwrap(), action, attributes);
+        let happened = TimedEvent { event, at: self.now() };
+        self.event_watchers.lock().unwrap().retain(|watcher| watcher(&happened));
     }
 
     fn watch(&self, watcher: EventWatcher) {

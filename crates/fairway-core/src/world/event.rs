@@ -1,9 +1,10 @@
 //! Events in Docker's words (`fairway events`).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
-use super::{Change, Command, World};
+use super::{Change, Command, Exit, World};
 use fairway_model::{EndpointId, NetworkId, Protocol, Publication, Sandbox, SandboxId};
 
 /// The number of ports that an event lists. Recent events are stored, and sent to each client.
@@ -50,7 +51,7 @@ pub struct Event {
     /// The type of the object.
     pub subject: Subject,
     /// The action, with Docker's name if Docker has the event.
-    pub action: &'static str,
+    pub action: Cow<'static, str>,
     /// The identifier of the object; for the daemon the host name.
     pub id: String,
     /// The attributes, by Docker's names.
@@ -60,16 +61,20 @@ pub struct Event {
 impl Event {
     /// An event of the daemon.
     pub fn of_daemon(action: &'static str, hostname: &str, attributes: &[(&str, String)]) -> Self {
-        let mut event =
-            Self { subject: Subject::Daemon, action, id: hostname.to_owned(), attributes: named(hostname) };
+        let (action, id) = (action.into(), hostname.to_owned());
+        let mut event = Self { subject: Subject::Daemon, action, id, attributes: named(hostname) };
         event.add(attributes);
         event
     }
 
     /// An event of a sandbox.
-    pub fn of_sandbox(sandbox: &Sandbox, action: &'static str, attributes: &[(&str, String)]) -> Self {
+    pub fn of_sandbox(
+        sandbox: &Sandbox,
+        action: impl Into<Cow<'static, str>>,
+        attributes: &[(&str, String)],
+    ) -> Self {
         let (id, known) = (sandbox.id.to_string(), described(sandbox));
-        let mut event = Self { subject: Subject::Container, action, id, attributes: known };
+        let mut event = Self { subject: Subject::Container, action: action.into(), id, attributes: known };
         event.add(attributes);
         event
     }
@@ -139,14 +144,15 @@ impl SandboxSnapshot {
 
     fn event(&self, action: &'static str, attributes: &[(&str, String)]) -> Event {
         let (id, known) = (self.id.to_string(), self.attributes.clone());
-        let mut event = Event { subject: Subject::Container, action, id, attributes: known };
+        let mut event = Event { subject: Subject::Container, action: action.into(), id, attributes: known };
         event.add(attributes);
         event
     }
 
     fn on_network(&self, action: &'static str, network: &(String, String, String)) -> Event {
         let (id, name, driver) = network.clone();
-        let mut event = Event { subject: Subject::Network, action, id, attributes: named(&name) };
+        let mut event =
+            Event { subject: Subject::Network, action: action.into(), id, attributes: named(&name) };
         event.add(&[("type", driver), ("container", self.id.to_string())]);
         event
     }
@@ -189,7 +195,8 @@ pub struct EventRecorder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Network,
-    Sandbox { exit_code: Option<i32> },
+    Sandbox { exit: Option<Exit> },
+    Update,
     Other,
 }
 
@@ -215,7 +222,7 @@ impl EventRecorder {
         let (reference, kind) = match command {
             Command::CreateNetwork(_) | Command::RemoveNetwork { .. } => (None, Kind::Network),
             Command::StopSandbox { sandbox, exit, .. } => {
-                (Some(sandbox), Kind::Sandbox { exit_code: Some(exit.code) })
+                (Some(sandbox), Kind::Sandbox { exit: Some(*exit) })
             }
             Command::StartSandbox { sandbox, .. }
             | Command::RemoveSandbox { sandbox }
@@ -224,8 +231,9 @@ impl EventRecorder {
             | Command::Publish { sandbox, .. }
             | Command::Unpublish { sandbox, .. }
             | Command::Connect { sandbox, .. }
-            | Command::Disconnect { sandbox, .. } => (Some(sandbox), Kind::Sandbox { exit_code: None }),
-            Command::CreateSandbox(_) | Command::Attach { .. } => (None, Kind::Sandbox { exit_code: None }),
+            | Command::Disconnect { sandbox, .. } => (Some(sandbox), Kind::Sandbox { exit: None }),
+            Command::UpdateSandbox { sandbox, .. } => (Some(sandbox), Kind::Update),
+            Command::CreateSandbox(_) | Command::Attach { .. } => (None, Kind::Sandbox { exit: None }),
             _ => (None, Kind::Other),
         };
         let sandbox = reference.and_then(|reference| SandboxSnapshot::find(world, reference));
@@ -242,7 +250,8 @@ impl EventRecorder {
     pub fn events(self, world: &World, change: &Change) -> Vec<Event> {
         match self.kind {
             Kind::Network => self.of_network(world, change),
-            Kind::Sandbox { exit_code } => self.of_sandbox(world, change, exit_code),
+            Kind::Sandbox { exit } => self.of_sandbox(world, change, exit),
+            Kind::Update => self.sandbox.iter().map(|sandbox| sandbox.event("update", &[])).collect(),
             Kind::Other => Vec::new(),
         }
     }
@@ -255,14 +264,15 @@ impl EventRecorder {
         let gone = self.networks.into_values().map(|entry| (entry, "destroy"));
         let all = made.into_iter().chain(gone);
         let event = |((id, name, driver), action): ((String, String, String), &'static str)| {
-            let mut event = Event { subject: Subject::Network, action, id, attributes: named(&name) };
+            let mut event =
+                Event { subject: Subject::Network, action: action.into(), id, attributes: named(&name) };
             event.add(&[("type", driver)]);
             event
         };
         all.map(event).collect()
     }
 
-    fn of_sandbox(self, world: &World, change: &Change, exit_code: Option<i32>) -> Vec<Event> {
+    fn of_sandbox(self, world: &World, change: &Change, exit: Option<Exit>) -> Vec<Event> {
         let id = change.sandbox.or(self.sandbox.as_ref().map(|sandbox| sandbox.id));
         let Some(id) = id else { return Vec::new() };
         let after = SandboxSnapshot::find(world, &id.to_string());
@@ -287,7 +297,9 @@ impl EventRecorder {
         }
         let (stops, starts) = (was.running && !is.running, !was.running && is.running);
         if stops {
-            events.push(was.event("die", &[("exitCode", exit_code.unwrap_or_default().to_string())]));
+            let exit = exit.unwrap_or(0.into());
+            events.extend(exit.oom_killed.then(|| was.event("oom", &[])));
+            events.push(was.event("die", &[("exitCode", exit.code.to_string())]));
         }
         for (_, network) in was.endpoints.iter().filter(|it| !is.endpoints.contains(it)) {
             let entry = self.networks.get(network).into_iter();

@@ -5,6 +5,7 @@ use fairway_core::world::{Command, Event, Refusal, Requester, UNKNOWN_EXIT_CODE}
 use fairway_kernel::process::{self, Process};
 use fairway_model::{ProcessIdentity, SandboxId, SandboxKind};
 use rustix::process::Signal;
+use std::borrow::Cow;
 
 use super::Committer;
 use crate::EngineError;
@@ -85,12 +86,23 @@ impl Committer {
         Ok(())
     }
 
+    /// Emits an event of what a client does with a sandbox.
+    pub fn emit(
+        &self,
+        requester: Option<Requester>,
+        sandbox: &str,
+        action: String,
+        attributes: &[(&str, String)],
+    ) {
+        self.events.emit(self.about(requester, sandbox, action, attributes), self.now());
+    }
+
     /// An event of an existing sandbox.
     fn about(
         &self,
         requester: Option<Requester>,
         sandbox: &str,
-        action: &'static str,
+        action: impl Into<Cow<'static, str>>,
         attributes: &[(&str, String)],
     ) -> Vec<Event> {
         let event = self.read(|world| {

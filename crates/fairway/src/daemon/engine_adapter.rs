@@ -353,6 +353,10 @@ impl EngineApi for EngineAdapter {
         self.engine.on_exit(sandbox, listener);
     }
 
+    fn emit(&self, sandbox: &str, action: String, attributes: &[(&str, String)]) {
+        self.engine.emit(self.requester, sandbox, action, attributes);
+    }
+
     fn watch(&self, watcher: Box<dyn Fn(&TimedEvent) -> bool + Send>) {
         self.engine.watch(watcher);
     }

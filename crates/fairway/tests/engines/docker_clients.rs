@@ -102,6 +102,7 @@ fn containers_have_streams_users_and_limits() {
             sh(&format!("mount --bind {client} $(command -v docker)"));
             streams();
             users_and_namespaces();
+            events();
             limits();
             images();
         }
@@ -179,6 +180,26 @@ fn users_and_namespaces() {
     docker("rm idle");
     let refused = sh("docker run --rm --sysctl kernel.shm_rmid_forced=1 host true 2>&1 || true");
     assert!(refused.contains("only sysctls of network namespaces"), "{refused}");
+}
+
+fn events() {
+    docker("run -d --name seen host sleep 1000");
+    assert_eq!(sh("docker exec seen sh -c 'exit 3' || true"), "");
+    docker("update --restart on-failure:2 seen && docker restart -t 0 seen");
+    docker("run --name attached host true && docker rm attached && docker rm -f seen");
+    let kinds = "exec_create exec_start exec_die update restart attach".replace(' ', " --filter event=");
+    let happened = format!(
+        "events --since 1m --until 0s --filter event={kinds} --format '{{{{.Action}}}} {{{{.Actor.Attributes.name}}}}{{{{.Actor.Attributes.exitCode}}}}'"
+    );
+    let expected = [
+        "exec_create: sh -c exit 3 seen<no value>",
+        "exec_start: sh -c exit 3 seen<no value>",
+        "exec_die seen3",
+        "update seen<no value>",
+        "restart seen<no value>",
+        "attach attached<no value>",
+    ];
+    wait_for("the events", || docker(&happened).ends_with(&expected.join("\n")));
 }
 
 /// An image is a directory, here with nothing but a shell.
