@@ -174,6 +174,9 @@ impl Committer {
             Command::StopSandbox { exit, .. } => Some(exit.code),
             // Also one that never ran may be waited for.
             Command::RemoveSandbox { .. } | Command::Leave { .. } => Some(0),
+            Command::RequestStop { sandbox } | Command::UpdateSandbox { sandbox, .. } => {
+                self.code_before_restart(sandbox)
+            }
             _ => None,
         };
         let Committed { change, events } = self.pipeline.run(&command)?;
@@ -182,8 +185,19 @@ impl Committer {
         requester.iter().for_each(|requester| log_request(*requester, &command, &events));
         self.events.emit(events, self.now());
         self.watch_sandbox(&change);
-        self.notify_exit(&change, exit_code);
+        let is_end = matches!(command, Command::StopSandbox { .. });
+        if is_end || change.sandbox.is_none_or(|id| self.code_before_restart(&id.to_string()).is_none()) {
+            self.notify_exit(&change, exit_code);
+        }
         Ok((change, attachment))
+    }
+
+    /// The last exit code of a sandbox that waits for its restart.
+    fn code_before_restart(&self, sandbox: &str) -> Option<i32> {
+        self.read(|world| match world.find_sandbox(sandbox) {
+            Ok(found) if found.is_restarting() => found.exit_code(),
+            _ => None,
+        })
     }
 
     /// Sends the exit code to the waiters of the sandbox.

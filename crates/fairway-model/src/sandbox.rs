@@ -257,9 +257,14 @@ impl Sandbox {
     }
 
     fn ended_with(&self, is_started: impl FnOnce(RestartPolicy, i32) -> bool) -> bool {
+        self.exit_code().is_some_and(|code| is_started(self.options.process.restart, code))
+    }
+
+    /// The exit code, if the sandbox has exited.
+    pub fn exit_code(&self) -> Option<i32> {
         match self.state {
-            SandboxState::Exited { code, .. } => is_started(self.options.process.restart, code),
-            _ => false,
+            SandboxState::Exited { code, .. } => Some(code),
+            _ => None,
         }
     }
 

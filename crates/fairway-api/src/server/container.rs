@@ -5,7 +5,7 @@ use std::sync::Weak;
 use fairway_core::world::{Command, Refusal};
 use fairway_model::RefusalKind;
 use fairway_model::process::check_memory;
-use fairway_model::{Sandbox, SandboxKind, SandboxState};
+use fairway_model::{Sandbox, SandboxKind};
 use hyper::StatusCode;
 use hyper::body::Bytes;
 
@@ -180,10 +180,10 @@ pub(super) fn exit_code_or_watch(
     if next {
         return Ok(None);
     }
-    look(engine, |world| match world.sandbox(id).map(|sandbox| &sandbox.state) {
-        Some(SandboxState::Exited { code, .. }) => Ok(Some(*code)),
-        Some(SandboxState::Created) => Ok(Some(0)),
-        Some(_) => Ok(None),
+    look(engine, |world| match world.sandbox(id) {
+        // As in Docker, one that waits for its restart runs.
+        Some(sandbox) if sandbox.runs_or_restarts() => Ok(None),
+        Some(sandbox) => Ok(Some(sandbox.exit_code().unwrap_or_default())),
         // The sandbox exited and was removed.
         None if was_running => Ok(None),
         None => Err(Refusal::NoSuchSandbox(id.to_string()).into()),

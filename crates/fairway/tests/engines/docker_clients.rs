@@ -285,6 +285,18 @@ fn containers_are_restarted_by_their_policies() {
         wait_for("the server again", answers);
         assert_eq!(state("web"), "1 running");
 
+        // As in Docker, one that waits for its restart is waited for: here for the next code, and for a stop.
+        docker(
+            "run -d --restart always --name counting host sh -c 'echo >>/run/runs; exit $(wc -l </run/runs)'",
+        );
+        wait_for("a longer delay", || docker("inspect -f '{{.RestartCount}}' counting") == "4");
+        let last: u32 = docker("inspect -f '{{.State.ExitCode}}' counting").parse().unwrap();
+        assert!(docker("wait counting").parse::<u32>().unwrap() > last);
+        sh("docker wait counting >/run/waited &");
+        docker("stop counting");
+        wait_for("the end of the wait", || succeeds("grep -q . /run/waited"));
+        docker("rm counting");
+
         // The host is off: all processes end at once.
         sh(
             "pkill -9 -f '[d]aemon --data-root'; pkill -9 -f '[f]airway-supervisor'; pkill -9 -f 'busybox http[d]'",
