@@ -27,6 +27,8 @@ pub struct ProcessOptions {
     /// `--interactive`: whether a detached command has an input that clients can attach to; without one its input is
     /// empty.
     pub open_stdin: bool,
+    /// The first size of the terminal in rows and columns, that of the client's; 0 is unknown.
+    pub console_size: [u16; 2],
     /// Whether the input ends with the first client that ends its own.
     pub stdin_once: bool,
     /// `--sysctl`.

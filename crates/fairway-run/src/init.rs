@@ -82,7 +82,7 @@ fn run(channel: &mut Channel) -> Result<Infallible, Failure> {
     };
     let [input] = files.try_into().map_err(|_| Failure::step("take over standard input", "none came"))?;
     take_input(input)?;
-    if launch.terminal {
+    if launch.terminal.is_some() {
         take_terminal().map_err(|error| Failure::step("take over the terminal", error))?;
     }
 

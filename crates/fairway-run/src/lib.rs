@@ -89,8 +89,8 @@ pub struct Launch {
     pub init: bool,
     /// The sysctls of its network namespace, by names such as `net.core.somaxconn`.
     pub sysctls: Vec<(String, String)>,
-    /// Under a supervisor: whether it has a terminal.
-    pub terminal: bool,
+    /// Under a supervisor: the rows and columns of its terminal, 0 where they are unknown; none if it has no terminal.
+    pub terminal: Option<[u16; 2]>,
     /// Under a supervisor: whether clients can write to its input.
     pub input: bool,
     /// Whether the input ends with the first client that ends its own.

@@ -11,7 +11,7 @@ use rustix::fs::{Gid, OFlags, Uid, fchown};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
-use super::attachment::server::{Attachments, Input};
+use super::attachment::server::{Attachments, Input, set_size};
 use super::launch::Output;
 use super::log::{Log, Stream};
 use super::{Identity, Launch, Running};
@@ -34,11 +34,12 @@ pub(super) struct Ends {
 impl Ends {
     /// Makes a terminal, or pipes and an input that is empty unless clients can write to it.
     pub(super) fn open(launch: &Launch) -> io::Result<Self> {
-        if launch.terminal {
+        if let Some(size) = launch.terminal {
             let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
             let ours = openpt(flags)?;
             grantpt(&ours)?;
             unlockpt(&ours)?;
+            set_size(&ours, size);
             let input = ioctl_tiocgptpeer(&ours, flags)?;
             give(&input, launch.identity.as_ref());
             let output = Output::Terminal(input.try_clone()?);
@@ -78,10 +79,11 @@ impl Streams {
             ours.map(|ours| ours.try_clone().map(File::from)).transpose()
         };
         // A terminal stays when a client leaves it.
-        let once = launch.input_once && !launch.terminal;
+        let once = launch.input_once && launch.terminal.is_none();
         let input = file(launch.input)?.map(|file| Input::new(file, once));
-        let attachments = Attachments::listen(log, input, file(launch.terminal)?)?;
-        Ok(Self { out: file(launch.terminal)?, err: None, attachments })
+        let has_terminal = launch.terminal.is_some();
+        let attachments = Attachments::listen(log, input, file(has_terminal)?)?;
+        Ok(Self { out: file(has_terminal)?, err: None, attachments })
     }
 
     /// Waits until so many clients are attached, but not for ever.

@@ -49,6 +49,7 @@ pub fn container(name: &str, kind: SandboxKind, request: ContainerCreate) -> Res
         groups: host.group_add,
         init: host.init.unwrap_or_default(),
         open_stdin: request.open_stdin,
+        console_size: host.console_size.unwrap_or_default(),
         stdin_once: request.stdin_once,
         sysctls: host.sysctls,
         stop_signal: request.stop_signal,

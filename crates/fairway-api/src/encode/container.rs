@@ -267,6 +267,7 @@ fn host_config(world: &World, sandbox: &Sandbox) -> HostConfig {
         memory: signed(limits.memory).unwrap_or_default(),
         nano_cpus: signed(limits.nano_cpus).unwrap_or_default(),
         pids_limit: signed(limits.pids),
+        console_size: Some(options.process.console_size),
         init: options.process.init.then_some(true),
         sysctls: options.process.sysctls.clone(),
         group_add: options.process.groups.clone(),

@@ -101,7 +101,8 @@ impl Server {
         call: Call,
         upgrade: Option<Upgrade>,
     ) -> Result<Reply, Failure> {
-        let ExecStart { detach } = if call.has_body() { call.json()? } else { ExecStart::default() };
+        let ExecStart { detach, console_size } =
+            if call.has_body() { call.json()? } else { ExecStart::default() };
         let begun = self.execs.with(&id, |exec| {
             let again = std::mem::replace(&mut exec.started, true);
             (again, exec.asked.clone(), exec.container.clone())
@@ -113,7 +114,7 @@ impl Server {
         }
         let started = Started { server: self.clone(), id: id.clone(), container };
         started.emit(format!("exec_start: {}", asked.cmd.join(" ")), &[]);
-        let (child, terminal) = match self.spawn_exec(&asked, &started.container, detach) {
+        let (child, terminal) = match self.spawn_exec(&asked, &started.container, detach, console_size) {
             Ok(spawned) => spawned,
             Err(error) => {
                 started.end(NOT_EXECUTED);
@@ -137,11 +138,14 @@ impl Server {
         asked: &ExecCreate,
         container: &str,
         detach: bool,
+        size: Option<[u16; 2]>,
     ) -> io::Result<(Child, Option<Arc<Terminal>>)> {
         let arguments = arguments(asked, container);
         let mut program = self.program(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         let terminal = if asked.tty { Some(Arc::new(Terminal::open()?)) } else { None };
         if let Some(terminal) = &terminal {
+            let [rows, columns] = size.unwrap_or_default();
+            terminal.resize(rows, columns)?;
             let [input, out, err] = terminal.streams()?;
             program.stdin(input).stdout(out).stderr(err);
         } else if asked.attach_stdin && !detach {

@@ -126,6 +126,8 @@ pub struct HostConfig {
     pub nano_cpus: i64,
     /// The number of processes and threads; none, 0 and -1 for no limit.
     pub pids_limit: Option<i64>,
+    /// The first size of the terminal: rows and columns.
+    pub console_size: Option<[u16; 2]>,
     pub init: Option<bool>,
     pub sysctls: BTreeMap<String, String>,
     pub group_add: Vec<String>,

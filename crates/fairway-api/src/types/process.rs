@@ -29,6 +29,8 @@ pub struct ExecCreate {
 #[serde(rename_all = "PascalCase", default)]
 pub struct ExecStart {
     pub detach: bool,
+    /// The first size of the terminal: rows and columns.
+    pub console_size: Option<[u16; 2]>,
 }
 
 /// The reply to `GET /exec/{id}/json`.

@@ -222,7 +222,7 @@ impl Client {
                     (Some(Purpose::Resize), [_, size @ ..]) => {
                         if let Some(&[rows, rows_low, columns, columns_low]) = size.first_chunk::<4>() {
                             let size = [[rows, rows_low], [columns, columns_low]].map(u16::from_be_bytes);
-                            set_size(terminal, size);
+                            terminal.iter().for_each(|terminal| set_size(terminal, size));
                             self.gone = true;
                         }
                     }
@@ -269,10 +269,10 @@ impl Client {
 }
 
 /// Sets the size of a terminal.
-fn set_size(terminal: Option<&File>, [rows, columns]: [u16; 2]) {
+pub(crate) fn set_size(terminal: impl AsFd, [rows, columns]: [u16; 2]) {
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    // Without a terminal there is nothing to do, and a command that has ended needs no size.
-    let _ = terminal.map(|terminal| tcsetwinsize(terminal.as_fd(), size));
+    // A command that has ended needs no size.
+    let _ = tcsetwinsize(terminal, size);
 }
 
 #[cfg(test)]

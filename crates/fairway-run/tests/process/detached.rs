@@ -268,8 +268,8 @@ fn clients_are_served_while_output_floods() {
 }
 
 fn a_terminal_outlives_its_clients() {
-    let script = "read a; echo one $a; read b; echo two $b; exit 4";
-    let launch = Launch { terminal: true, input: true, ..shell(script) };
+    let script = "read a; echo one $a $(stty size); read b; echo two $b; exit 4";
+    let launch = Launch { terminal: Some([31, 97]), input: true, ..shell(script) };
     detach(&order(launch)).unwrap().release(&Files::default()).unwrap();
     // What is typed is shown, and the one client takes nothing from the other.
     let mut first = attached();
@@ -278,7 +278,7 @@ fn a_terminal_outlives_its_clients() {
     let mut length = 0;
     until("the answer", || {
         length += first.read(&mut shown[length..]).unwrap();
-        shown[..length].ends_with(b"one x\r\n")
+        shown[..length].ends_with(b"one x 31 97\r\n")
     });
     drop(first);
     assert!(resize(&place("log"), 33, 99).unwrap());

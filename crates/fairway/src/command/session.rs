@@ -191,7 +191,8 @@ impl Session {
             identity: user.map(|user| user.identity),
             init: known.host_config.init.unwrap_or_default(),
             sysctls: known.host_config.sysctls.clone().into_iter().collect(),
-            terminal: detached && known.config.tty,
+            terminal: (detached && known.config.tty)
+                .then(|| known.host_config.console_size.unwrap_or_default()),
             input: detached && known.config.open_stdin,
             input_once: known.config.stdin_once,
             hostname,
