@@ -116,7 +116,7 @@ fn running(data_root: &Path) -> Result<Vec<Running>, EngineError> {
     let commands = world.sandboxes().filter(|sandbox| sandbox.kind == SandboxKind::Run && sandbox.running());
     let mut running: Vec<Running> = commands
         .filter_map(|sandbox| {
-            let process = sandbox.process().filter(|process| process::running(*process))?;
+            let process = sandbox.process().filter(|process| !process::has_ended(*process))?;
             Some(Running { sandbox: sandbox.id, name: sandbox.name.clone(), process })
         })
         .collect();
@@ -148,9 +148,11 @@ fn await_records(options: &Options, running: &[Running]) {
 
 /// Stops a process: SIGTERM, then SIGKILL.
 fn stop(process: ProcessIdentity) -> Result<(), process::Error> {
-    let gone = |error| if matches!(error, process::Error::Gone(_)) { Ok(()) } else { Err(error) };
-    let Ok(process) = Process::open(process) else { return Ok(()) };
-    process.signal(Signal::TERM).or_else(gone)?;
+    let process = match Process::open(process) {
+        Err(error) if error.is_end() => return Ok(()),
+        opened => opened?,
+    };
+    process.signal(Signal::TERM).or_else(|error| if error.is_end() { Ok(()) } else { Err(error) })?;
     if !process.wait(STOP_TIMEOUT)? {
         process.kill()?;
         process.wait(STOP_TIMEOUT)?;

@@ -108,6 +108,18 @@ impl AsFd for Handle {
     }
 }
 
+impl Error {
+    /// Whether the namespace is no longer at its path. Of other errors, such as a lack of descriptors, that does not
+    /// follow.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Replaced { .. } => true,
+            Self::Open { errno, .. } => matches!(*errno, Errno::NOENT | Errno::NOTDIR | Errno::SRCH),
+            _ => false,
+        }
+    }
+}
+
 /// Opens the network namespace at `path`.
 ///
 /// # Errors
@@ -142,6 +154,11 @@ pub fn open(namespace: &Namespace) -> Result<Handle, Error> {
         });
     }
     Ok(handle)
+}
+
+/// Whether a known namespace is no longer at its path. One that cannot be looked at is.
+pub fn is_gone(namespace: &Namespace) -> bool {
+    open(namespace).is_err_and(|error| error.is_gone())
 }
 
 /// The identity of the network namespace at a path.

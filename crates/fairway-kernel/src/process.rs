@@ -45,6 +45,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the process has ended. Of other errors, such as a lack of descriptors, that does not follow.
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::Gone(_) | Self::Replaced { .. })
+    }
+}
+
 /// The identity of the process with this pid.
 ///
 /// # Errors
@@ -64,9 +71,17 @@ pub fn identity(pid: u32) -> Result<ProcessIdentity, Error> {
     }
 }
 
-/// Whether the process is running.
-pub fn running(process: ProcessIdentity) -> bool {
-    identity(process.pid) == Ok(process)
+/// Whether the process has ended. One that cannot be looked at has not.
+pub fn has_ended(process: ProcessIdentity) -> bool {
+    check(process).is_err_and(|error| error.is_end())
+}
+
+/// Checks that the pid still means the process.
+fn check(process: ProcessIdentity) -> Result<(), Error> {
+    match identity(process.pid)?.start_time {
+        found if found == process.start_time => Ok(()),
+        found => Err(Error::Replaced { pid: process.pid, expected: process.start_time, found }),
+    }
 }
 
 /// The start time of a process among the fields of [`StatFields`], in ticks since the host was started.
@@ -123,10 +138,7 @@ impl Process {
         let descriptor =
             rustix::process::pidfd_open(pid_of(pid)?, PidfdFlags::empty()).map_err(refused("open", pid))?;
         // Read after opening: if the pid still means this process, so does the pidfd.
-        let found = identity(pid)?;
-        if found != process {
-            return Err(Error::Replaced { pid, expected: process.start_time, found: found.start_time });
-        }
+        check(process)?;
         Ok(Self { descriptor, identity: process })
     }
 
@@ -216,13 +228,13 @@ mod tests {
     fn a_process_is_watched_killed_and_then_gone() {
         let mut child = child();
         let known = identity(child.id()).unwrap();
-        assert!(running(known));
+        assert!(!has_ended(known));
         let process = Process::open(known).unwrap();
         assert_eq!(process.wait(Duration::ZERO), Ok(false));
         process.kill().unwrap();
         assert_eq!(process.wait(Duration::from_secs(10)), Ok(true));
         // Not yet waited for, and gone all the same.
-        assert!(!running(known));
+        assert!(has_ended(known));
         assert_eq!(identity(known.pid), Err(Error::Gone(known.pid)));
         child.wait().unwrap();
         assert_eq!(process.signal(Signal::TERM), Err(Error::Gone(known.pid)));
@@ -234,7 +246,7 @@ mod tests {
     fn a_reused_pid_is_not_mistaken() {
         let mut known = identity(std::process::id()).unwrap();
         known.start_time += 1;
-        assert!(!running(known));
+        assert!(has_ended(known));
         assert!(matches!(Process::open(known), Err(Error::Replaced { .. })));
     }
 

@@ -53,7 +53,7 @@ impl FormerRelays {
     }
 
     fn forget_ended(&self) {
-        for relay in self.recorded().into_iter().filter(|relay| !process::running(*relay)) {
+        for relay in self.recorded().into_iter().filter(|relay| process::has_ended(*relay)) {
             // It is looked at again at the next upgrade.
             let _ = std::fs::remove_file(self.directory.join(relay.pid.to_string()));
         }

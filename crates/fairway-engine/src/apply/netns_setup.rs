@@ -220,7 +220,7 @@ impl Applier {
     fn configure_namespace(&self, changes: &NetnsChanges) -> Result<Vec<RelayChange>, SetupError> {
         let handle = match namespace::open(&changes.namespace) {
             Ok(handle) => handle,
-            Err(error) if changes.makes_something() => return Err(error.into()),
+            Err(error) if changes.makes_something() || !error.is_gone() => return Err(error.into()),
             // Its path is gone, but an open socket may keep the namespace.
             Err(_) => match changes.resolver.and_then(|(sandbox, _)| self.resolvers.namespace(sandbox)) {
                 Some(handle) => handle,

@@ -2,7 +2,7 @@
 
 use fairway_core::object::{FileName, Key};
 use fairway_core::world::{Command, Event, Refusal, Requester, UNKNOWN_EXIT_CODE};
-use fairway_kernel::process::{self, Process};
+use fairway_kernel::process::Process;
 use fairway_model::{ProcessIdentity, SandboxId, SandboxKind};
 use rustix::process::Signal;
 use std::borrow::Cow;
@@ -62,13 +62,16 @@ impl Committer {
             self.events.emit(events, self.now());
             return Ok(None);
         };
-        let process = Process::open(identity).ok();
-        match process.as_ref().map(|process| process.signal(signal)) {
-            None | Some(Ok(()) | Err(process::Error::Gone(_))) => {
+        let process = match Process::open(identity) {
+            Err(error) if error.is_end() => None,
+            opened => Some(opened?),
+        };
+        match process.as_ref().map_or(Ok(()), |process| process.signal(signal)) {
+            Err(error) if !error.is_end() => Err(error.into()),
+            _ => {
                 self.events.emit(signaled, self.now());
                 Ok(Some(Stopping { id, identity, process, requester, events }))
             }
-            Some(Err(error)) => Err(error.into()),
         }
     }
 

@@ -13,8 +13,7 @@ use crate::reconcile::schedule::Ended;
 fn has_ended(state: &SandboxState) -> bool {
     match state {
         SandboxState::Running { process, namespace, .. } => {
-            process.is_some_and(|process| !process::running(process))
-                || namespace.as_ref().is_some_and(|namespace| namespace::open(namespace).is_err())
+            process.is_some_and(process::has_ended) || namespace.as_ref().is_some_and(namespace::is_gone)
         }
         _ => false,
     }

@@ -136,7 +136,7 @@ impl<K: Clone + PartialEq> Directories<K> {
                 }
                 Target::Namespace(key, namespace) => {
                     // Several inotify events may concern one name.
-                    if namespace::open(&namespace).is_err() && self.forget(inotify, &key) {
+                    if namespace::is_gone(&namespace) && self.forget(inotify, &key) {
                         events.push(Event::NamespaceGone(key));
                     }
                 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::dns::{RecordType, look_up};
 use fairway_api::types::{AttachNamespace, Exited};
 use fairway_lab::{Lab, Outcome, Place, Question, ask, serve_tcp};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::foreign_changes;
 use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
@@ -14,6 +15,8 @@ use crate::kernel_state::{assert_same, observe};
 
 /// How soon the endpoints of what has ended are gone.
 const SOON: Duration = Duration::from_secs(2);
+/// How long a repair takes at most.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long after an end its exit code can be reported: the daemon waits for 600 ms.
 const REPORTED_WITHIN: Duration = Duration::from_millis(400);
 const RESOLVER: &str = "127.0.0.11:53";
@@ -260,5 +263,27 @@ fn an_exit_code_is_not_lost_to_a_link_that_goes_first() {
             assert_eq!((state.running, state.exit_code), (false, code));
         }
         assert!(!stage.daemon.log().contains("drift"), "it is not taken for drift");
+    });
+}
+
+/// What a daemon cannot look at, it does not take for ended.
+#[test]
+fn a_daemon_without_descriptors_stops_nothing() {
+    fairway_lab::run(|lab| {
+        let (stage, neighbour) = stage(lab);
+        let web = stage.client().network("web").unwrap();
+        let (_sandbox, _process) = stage.attach_process("p", request(&["web"], &[])).unwrap();
+        let daemon = Pid::from_raw(i32::try_from(stage.daemon.pid()).unwrap());
+        let limit = getrlimit(Resource::Nofile);
+        let set = |current| prlimit(daemon, Resource::Nofile, Rlimit { current, ..limit }).unwrap();
+        set(Some(1));
+        let bridge = format!("br-{}", &web.id[..12]);
+        stage.host.run_in(|| foreign_changes::set_down(&bridge)).unwrap();
+        eventually("it tries to repair", PATIENCE, || stage.daemon.log().contains("Too many open files"));
+        set(limit.current);
+        let is_up = || stage.host.run_in(|| foreign_changes::link(&bridge).up).unwrap();
+        eventually("it is repaired", PATIENCE, is_up);
+        assert!(stage.client().container("p").unwrap().state.running);
+        assert!(is_known(&neighbour, "p") && is_known(&neighbour, "neighbour"));
     });
 }
