@@ -83,7 +83,8 @@ async fn exchange(
     receives.abort();
 }
 
-/// Sends the output of a process, of the streams that are wanted, until both end or the receiver is gone.
+/// Sends the output of a process, of the streams that are wanted, until both end. Without a receiver it is read all the
+/// same, so that the process can go on.
 pub(super) async fn copy_streams(
     child: &mut Child,
     wanted: [bool; 2],
@@ -91,33 +92,27 @@ pub(super) async fn copy_streams(
     send: &mpsc::Sender<Bytes>,
 ) {
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let both = async {
-        tokio::join!(
-            copy(out, 1, framing, wanted[0].then(|| send.clone())),
-            copy(err, 2, framing, wanted[1].then(|| send.clone())),
-        )
-    };
-    tokio::select! {
-        _ = both => {}
-        () = send.closed() => {}
-    }
+    tokio::join!(
+        copy(out, 1, framing, wanted[0].then(|| send.clone())),
+        copy(err, 2, framing, wanted[1].then(|| send.clone())),
+    );
 }
 
-/// Sends what a stream has, until it ends or the receiver is gone.
+/// Sends what a stream has, until it ends.
 async fn copy(
     from: Option<impl AsyncRead + Unpin>,
     stream: u8,
     framing: Framing,
-    send: Option<mpsc::Sender<Bytes>>,
+    mut send: Option<mpsc::Sender<Bytes>>,
 ) {
     let Some(mut from) = from else { return };
     let mut piece = vec![0; PIECE];
     while let Ok(read @ 1..) = from.read(&mut piece).await {
-        let framed = framing.frame(stream, piece.get(..read).unwrap_or_default());
-        if let Some(send) = &send
-            && send.send(framed).await.is_err()
-        {
-            return;
+        if let Some(receiver) = &send {
+            let framed = framing.frame(stream, piece.get(..read).unwrap_or_default());
+            if receiver.send(framed).await.is_err() {
+                send = None;
+            }
         }
     }
 }

@@ -178,7 +178,12 @@ impl Server {
         let mut child = self.open_log(arguments).await?;
         let (send, receive) = mpsc::channel(QUEUE);
         let wanted = [call.flag("stdout"), call.flag("stderr")];
-        tokio::spawn(async move { hijack::copy_streams(&mut child, wanted, framing, &send).await });
+        tokio::spawn(async move {
+            tokio::select! {
+                () = hijack::copy_streams(&mut child, wanted, framing, &send) => {}
+                () = send.closed() => {}
+            }
+        });
         Ok(receive)
     }
 

@@ -243,6 +243,12 @@ fn limits() {
         sh("docker exec -d small sleep 77; sleep 1; cat /proc/$(pgrep -f '^sleep 7[7]')/cgroup"),
         of_command
     );
+    // It goes on without a client that reads what it writes.
+    docker("exec -d small sh -c 'yes | head -n 100000; echo >/run/written'");
+    sh(
+        "timeout -s KILL 1 docker exec small sh -c 'yes | head -n 1000000; sleep 2; echo; echo >/run/left' | head -n 1",
+    );
+    wait_for("all is written", || succeeds("test -e /run/written -a -e /run/left"));
     docker("update --memory 128m --pids-limit 60 --restart always small");
     assert_eq!(limit("memory.max memory.limit_in_bytes"), "134217728");
     assert_eq!(
