@@ -6,8 +6,7 @@ mod print;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fairway_model::LogLimits;
@@ -68,10 +67,10 @@ impl Log {
     /// Opens a log to write to its end. Waits for another writer to be done with it.
     pub(super) fn open(path: &Path, limits: LogLimits) -> io::Result<Self> {
         loop {
-            let file = open_locked(path)?;
-            let size = file.metadata()?.size();
+            let mut file = open_locked(path)?;
             // The other writer may have begun another file before it was done.
             if same(&file, path)? {
+                let size = end_last_line(&mut file)?;
                 let (out, err) = (Cutter::default(), Cutter::default());
                 return Ok(Self { path: path.to_owned(), limits, file, size, out, err });
             }
@@ -136,8 +135,10 @@ impl Log {
         remove(&next)?;
         let file = open_locked(&next)?;
         let oldest = self.limits.max_files - 1;
-        for number in (1..oldest).rev() {
-            found(fs::rename(place(&self.path, number), place(&self.path, number + 1)))?;
+        // A number that is missing, of a rotation that was interrupted, is filled.
+        let free = (1..oldest).find(|number| !place(&self.path, *number).exists()).unwrap_or(oldest);
+        for number in (1..free).rev() {
+            fs::rename(place(&self.path, number), place(&self.path, number + 1))?;
         }
         if oldest > 0 {
             let first = place(&self.path, 1);
@@ -150,8 +151,20 @@ impl Log {
     }
 }
 
+/// Ends a line that its writer could not end, so that the next one is a line of its own. Returns the size of the file.
+fn end_last_line(file: &mut File) -> io::Result<u64> {
+    let size = file.metadata()?.size();
+    let mut last = [b'\n'];
+    file.read_at(&mut last, size.saturating_sub(1))?;
+    if last == [b'\n'] {
+        return Ok(size);
+    }
+    file.write_all(b"\n")?;
+    Ok(size + 1)
+}
+
 fn open_locked(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
     rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
     Ok(file)
 }
@@ -205,6 +218,20 @@ mod tests {
         let lengths: Vec<usize> = cutter.cut(&long).iter().map(Vec::len).collect();
         assert_eq!(lengths, [LONGEST, LONGEST, 6]);
         assert!(cutter.kept.is_empty());
+    }
+
+    #[test]
+    fn a_number_that_is_missing_is_filled() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = Log::open(&path, LogLimits { max_size: Some(1), max_files: 6 }).unwrap();
+        let mut write = |text: &str| log.write(Stream::Stdout, text.as_bytes()).unwrap();
+        ["a\n", "b\n", "c\n", "d\n"].into_iter().for_each(&mut write);
+        std::fs::remove_file(place(&path, 2)).unwrap();
+        ["e\n", "f\n"].into_iter().for_each(&mut write);
+        let texts: Vec<_> = (0..5).map(|number| std::fs::read_to_string(place(&path, number))).collect();
+        let lines = texts.into_iter().map(|text| text.unwrap()[8..9].to_owned());
+        assert_eq!(lines.collect::<String>(), "fedca");
     }
 
     #[test]

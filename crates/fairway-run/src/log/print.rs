@@ -66,16 +66,6 @@ pub enum LogError {
         /// Why.
         source: io::Error,
     },
-    /// A line is not as this program writes them.
-    #[error("line {number} of the log {path} is damaged: {source}")]
-    Damaged {
-        /// Where it is.
-        path: PathBuf,
-        /// Which line, from 1.
-        number: usize,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
     /// It cannot be printed, perhaps because the reader has closed the pipe.
     #[error("cannot print the log: {0}")]
     Output(io::Error),
@@ -189,7 +179,8 @@ impl<'a> LineReader<'a> {
         Self { path, reader: BufReader::new(file), partial: Vec::new(), number: 0 }
     }
 
-    /// The next whole line; none when there is not yet one.
+    /// The next whole line; none when there is not yet one. A damaged one, of a writer that was killed or without space on
+    /// the disk, is replaced by a note.
     fn next(&mut self) -> Result<Option<Line>, LogError> {
         self.reader
             .read_until(b'\n', &mut self.partial)
@@ -198,11 +189,12 @@ impl<'a> LineReader<'a> {
             return Ok(None);
         }
         self.number += 1;
-        let line = serde_json::from_slice(&self.partial).map_err(|source| LogError::Damaged {
-            path: self.path.to_owned(),
-            number: self.number,
-            source,
-        })?;
+        let line = serde_json::from_slice(&self.partial).unwrap_or_else(|error| {
+            let (number, path) = (self.number, self.path.display());
+            let log =
+                format!("fairway: left out line {number} of the log {path}, which is damaged: {error}\n");
+            Line { log, stream: Stream::Stderr, time: String::new() }
+        });
         self.partial.clear();
         Ok(Some(line))
     }
@@ -309,6 +301,21 @@ mod tests {
         let (out, _) = shown(&path, &LogOptions { timestamps: true, ..LogOptions::default() });
         let (time, text) = out.lines().next().unwrap().split_once(' ').unwrap();
         assert_eq!((time.len(), text), (30, "one"));
+    }
+
+    #[test]
+    fn a_line_that_was_not_ended_damages_no_other() {
+        let (_directory, path, log) = written(&[(Stream::Stdout, "one\n")]);
+        log.finish().unwrap();
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(br#"{"log":"cut o"#).unwrap();
+        let mut log = Log::open(&path, LogLimits::default()).unwrap();
+        log.write(Stream::Stdout, b"two\n").unwrap();
+        log.finish().unwrap();
+        let (out, err) = shown(&path, &LogOptions::default());
+        assert_eq!(out, "one\ntwo\n");
+        let expected = format!("fairway: left out line 2 of the log {}, which is damaged: ", path.display());
+        assert!(err.starts_with(&expected) && err.lines().count() == 1, "{err}");
     }
 
     #[test]
