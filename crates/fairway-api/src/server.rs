@@ -269,7 +269,10 @@ impl Server {
             Route::Remove(id) => finished(tokio::spawn(self.clone().remove(id, call)).await),
             Route::Start(id) => finished(tokio::spawn(self.clone().start(id)).await),
             Route::Restart(id) => finished(tokio::spawn(self.clone().restart(id, call)).await),
-            Route::Attach(id) => self.attach(id, call, upgrade).await,
+            Route::Attach(id) => {
+                connection.take_stream()?;
+                self.attach(id, call, upgrade).await
+            }
             Route::Logs(id) => {
                 connection.take_stream()?;
                 self.logs(id, call).await
@@ -282,7 +285,10 @@ impl Server {
             Route::Top(id) => self.top(id).await,
             Route::Metrics => self.metrics.read().await,
             Route::ExecCreate(id) => self.create_exec(id, call).await,
-            Route::ExecStart(id) => self.start_exec(id, call, upgrade).await,
+            Route::ExecStart(id) => {
+                connection.take_stream()?;
+                self.start_exec(id, call, upgrade).await
+            }
             Route::ExecInspect(id) => self.inspect_exec(&id),
             Route::ExecResize(id) => self.resize_exec(&id, &call),
             Route::Absent(absent) => self.call(move |engine| absent.reply(engine)).await,

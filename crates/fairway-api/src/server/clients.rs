@@ -27,7 +27,7 @@ pub struct Limits {
     pub root_connections: usize,
     /// The memory for bodies of requests in progress, in bytes.
     pub bodies: usize,
-    /// The number of streams of events and packets.
+    /// The number of streams of events and packets, and of output and input of containers.
     pub streams: usize,
     /// How long a client may take to send the head of a request, and its body.
     pub reading: Duration,
@@ -344,7 +344,7 @@ impl Connection {
         let mut state = self.clients.lock();
         while let Answer::After(victims) = state.streams.ask(self.holder, 1) {
             if !state.close_one(&victims, |activity| activity == Activity::Waiting) {
-                return Err(refused("streams of events and packets"));
+                return Err(refused("streams of events, packets and containers"));
             }
         }
         state.streams.take(self.holder, 1);

@@ -88,7 +88,7 @@ pub(super) async fn refuse(mut stream: UnixStream, failure: &Failure) {
 /// A stream that records reads in its [`Connection`].
 pub(super) struct Watched {
     pub(super) stream: UnixStream,
-    connection: Arc<Connection>,
+    pub(super) connection: Arc<Connection>,
 }
 
 impl AsyncRead for Watched {

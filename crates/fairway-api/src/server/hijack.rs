@@ -8,7 +8,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
+use super::clients::Activity;
 use super::connection::Watched;
 use super::framing::Framing;
 use super::reply::Reply;
@@ -34,7 +36,18 @@ pub(super) fn reply(
     let Some(upgrade) = upgrade else { return Reply::raw(framing, output) };
     tokio::spawn(async move {
         match upgrade.await.map(hyper::upgrade::Upgraded::downcast::<TokioIo<Watched>>) {
-            Ok(Ok(parts)) => exchange(parts.io.into_inner().stream, parts.read_buf, output, input).await,
+            Ok(Ok(parts)) => {
+                let Watched { stream, connection } = parts.io.into_inner();
+                connection.set_activity(Activity::Waiting);
+                // The reply to the request released its stream.
+                if connection.take_stream().is_err() {
+                    return;
+                }
+                tokio::select! {
+                    () = exchange(stream, parts.read_buf, output, input) => {}
+                    () = connection.closed() => tracing::debug!("closed a connection above the limit"),
+                }
+            }
             // The server serves no other connections.
             Ok(Err(_)) => {}
             Err(error) => tracing::debug!(%error, "a client left before its connection was handed over"),
@@ -51,7 +64,9 @@ async fn exchange(
     input: Option<mpsc::Sender<Bytes>>,
 ) {
     let (mut from, mut to) = stream.into_split();
-    let receives = tokio::spawn(async move {
+    // It ends with this function.
+    let mut receives = JoinSet::new();
+    receives.spawn(async move {
         let Some(input) = input else { return };
         let mut piece = first.to_vec();
         while input.send(Bytes::from(std::mem::take(&mut piece))).await.is_ok() {
@@ -80,7 +95,6 @@ async fn exchange(
     }
     // A client that is gone needs no end.
     let _ = to.shutdown().await;
-    receives.abort();
 }
 
 /// Sends the output of a process, of the streams that are wanted, until both end. Without a receiver it is read all the

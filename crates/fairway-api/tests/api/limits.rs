@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fairway_api::Limits;
 use fairway_api::filter::Filters;
-use fairway_api::types::AttachRequest;
+use fairway_api::types::{AttachRequest, ContainerCreate};
 
 use crate::engine::RunningServer;
 
@@ -155,6 +155,28 @@ fn streams_have_a_limit() {
     assert_eq!(status(&mut events()), 503);
     drop(streams);
     while status(&mut events()) != 200 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_connection_that_is_handed_over_is_a_stream() {
+    let server = RunningServer::with(Limits { streams: 2, ..Limits::default() });
+    server.client().create_container("web", &ContainerCreate::default()).unwrap();
+    let head = "POST /containers/web/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: x\r\n";
+    let attach = || send(&server, &format!("{head}Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n"));
+    let mut attached: Vec<_> = Vec::new();
+    for _ in 0..2 {
+        attached.push(attach());
+        assert_eq!(status(attached.last_mut().unwrap()), 101);
+    }
+    let is_refused = || status(&mut attach()) == 503;
+    // The reply comes a moment before the connection is handed over.
+    while !is_refused() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(attached);
+    while is_refused() {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
