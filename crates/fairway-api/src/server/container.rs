@@ -2,10 +2,10 @@
 
 use std::sync::Weak;
 
-use fairway_core::world::{Command, Refusal};
+use fairway_core::world::{Command, Refusal, Undecided};
 use fairway_model::RefusalKind;
 use fairway_model::process::check_memory;
-use fairway_model::{Sandbox, SandboxKind};
+use fairway_model::{Rng, Sandbox, SandboxKind};
 use hyper::StatusCode;
 use hyper::body::Bytes;
 
@@ -100,6 +100,11 @@ pub(super) fn update(engine: &dyn EngineApi, sandbox: &str, call: &Call) -> Resu
     })?;
     let update = Command::UpdateSandbox { sandbox: id.to_string(), restart, limits };
     if running {
+        // What would be refused must not be limited before.
+        look(engine, |world| match world.clone().apply(update.clone(), engine.now(), &mut Rng::new(0)) {
+            Err(Undecided::Refused(refusal)) => Err(refusal.into()),
+            _ => Ok(()),
+        })?;
         engine.limit(id, limits)?;
     }
     engine.execute(update)?;
@@ -113,7 +118,7 @@ pub(super) fn prune(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failur
     let until = network::until(&filters, engine.now())?;
     let stopped = look(engine, |world| {
         let is_meant = |sandbox: &&Sandbox| {
-            !sandbox.running()
+            !sandbox.runs_or_restarts()
                 && sandbox.kind == SandboxKind::Run
                 && sandbox.created <= until
                 && filters.labels(&sandbox.options.labels)
@@ -121,11 +126,19 @@ pub(super) fn prune(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failur
         };
         Ok(world.sandboxes().filter(is_meant).map(|sandbox| sandbox.id.to_string()).collect::<Vec<_>>())
     })?;
-    // One that was started or removed meanwhile is left alone.
-    let removed = stopped
-        .into_iter()
-        .filter(|id| engine.execute(Command::RemoveSandbox { sandbox: id.clone() }).is_ok());
-    let removed: Vec<String> = removed.collect();
+    let mut removed = Vec::new();
+    for id in stopped {
+        match engine.execute(Command::RemoveSandbox { sandbox: id.clone() }) {
+            Ok(_) => removed.push(id),
+            // It was started or removed meanwhile.
+            Err(failure)
+                if matches!(
+                    failure.kind,
+                    FailureKind::Refused(RefusalKind::Conflict | RefusalKind::NotFound)
+                ) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
     let containers_deleted = (!removed.is_empty()).then_some(removed);
     Reply::json(&ContainersDeleted { containers_deleted, space_reclaimed: 0 })
 }

@@ -23,8 +23,11 @@ use super::terminal::Terminal;
 use crate::engine_api::Failure;
 use crate::types::{Created, ExecCreate, ExecInspect, ExecProcess, ExecStart};
 
-/// How many commands are remembered; the oldest that ended are forgotten.
+/// How many commands are remembered, and how many bytes of words; the oldest that do not run are forgotten.
 const REMEMBERED: usize = 1000;
+const REMEMBERED_BYTES: usize = 16 << 20;
+/// How many bytes of a command an event has: events are kept, and sent to each client.
+const SHOWN_BYTES: usize = 1 << 10;
 /// The exit code of a command that could not be executed, as of shells.
 const NOT_EXECUTED: i32 = 126;
 
@@ -50,6 +53,35 @@ struct Register {
     execs: BTreeMap<String, Exec>,
 }
 
+impl Register {
+    fn forget_oldest(&mut self) {
+        let mut count = self.execs.len();
+        let mut bytes: usize = self.execs.values().map(Exec::bytes).sum();
+        self.execs.retain(|_, exec| {
+            let runs = exec.started && exec.exit_code.is_none();
+            if runs || (count <= REMEMBERED && bytes <= REMEMBERED_BYTES) {
+                return true;
+            }
+            (count, bytes) = (count - 1, bytes - exec.bytes());
+            false
+        });
+    }
+}
+
+impl Exec {
+    /// The size of what a client can make as large as it likes.
+    fn bytes(&self) -> usize {
+        self.asked.cmd.iter().chain(&self.asked.env).map(String::len).sum()
+    }
+}
+
+/// A command as events show it.
+fn shown(cmd: &[String]) -> String {
+    let mut words = cmd.join(" ");
+    words.truncate(words.floor_char_boundary(SHOWN_BYTES));
+    words
+}
+
 fn not_found(id: &str) -> Failure {
     Failure::new(RefusalKind::NotFound, format!("No such exec instance: {id}"))
 }
@@ -67,10 +99,7 @@ impl Execs {
         let id = format!("{:016x}{now:048x}", register.number);
         let exec = Exec { container, asked, started: false, exit_code: None, pid: 0, terminal: None };
         register.execs.insert(id.clone(), exec);
-        let excess = register.execs.len().saturating_sub(REMEMBERED);
-        let ended = register.execs.iter().filter(|(_, exec)| exec.exit_code.is_some() || !exec.started);
-        let oldest: Vec<String> = ended.take(excess).map(|(id, _)| id.clone()).collect();
-        oldest.iter().for_each(|id| drop(register.execs.remove(id)));
+        register.forget_oldest();
         id
     }
 
@@ -88,7 +117,7 @@ impl Server {
         }
         let sandbox = self.call(move |engine| find(engine, &id)).await?;
         check_running(&sandbox)?;
-        let action = format!("exec_create: {}", asked.cmd.join(" "));
+        let action = format!("exec_create: {}", shown(&asked.cmd));
         let id = self.execs.add(sandbox.id.to_string(), asked, self.engine.now());
         self.engine.emit(&sandbox.id.to_string(), action, &of_exec(&id));
         Reply::created(&Created { id, warning: None, warnings: None })
@@ -113,7 +142,7 @@ impl Server {
             return Err(Failure::new(RefusalKind::Conflict, reason));
         }
         let started = Started { server: self.clone(), id: id.clone(), container };
-        started.emit(format!("exec_start: {}", asked.cmd.join(" ")), &[]);
+        started.emit(format!("exec_start: {}", shown(&asked.cmd)), &[]);
         let (child, terminal) = match self.spawn_exec(&asked, &started.container, detach, console_size) {
             Ok(spawned) => spawned,
             Err(error) => {
@@ -295,6 +324,12 @@ fn arguments(asked: &ExecCreate, container: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn events_show_the_beginning_of_a_command() {
+        assert_eq!(shown(&["sh".to_owned(), "-c".to_owned()]), "sh -c");
+        assert_eq!(shown(&["ä".repeat(SHOWN_BYTES)]), "ä".repeat(SHOWN_BYTES / 2));
+    }
+
     fn asked(words: &[&str]) -> ExecCreate {
         ExecCreate { cmd: words.iter().map(|word| (*word).to_owned()).collect(), ..ExecCreate::default() }
     }
@@ -338,5 +373,10 @@ mod tests {
         assert_eq!(execs.with(&idle, |_| ()).unwrap_err().message, format!("No such exec instance: {idle}"));
         assert_eq!(execs.lock().execs.len(), REMEMBERED);
         assert_eq!(running.len(), 64);
+        for _ in 0..5 {
+            execs.add("web".to_owned(), asked(&[&"x".repeat(REMEMBERED_BYTES / 4 - 1)]), 7);
+        }
+        assert_eq!(execs.lock().execs.len(), 1 + 4);
+        assert!(execs.with(&running, |_| ()).is_ok());
     }
 }

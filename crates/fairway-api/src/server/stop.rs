@@ -122,7 +122,7 @@ pub(super) fn kill(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Repl
 
 /// Whether a user who sends a signal wants the container to end: the restart policy does not start it again.
 fn ends(sandbox: &Sandbox, signal: &str) -> bool {
-    let plain = |signal: &str| signal.trim_start_matches("SIG").to_owned();
+    let plain = |signal: &str| signal.to_ascii_uppercase().trim_start_matches("SIG").to_owned();
     let own = &sandbox.options.process.stop_signal;
     ["KILL", "9", "TERM", "15"].contains(&&*plain(signal)) || plain(signal) == plain(own)
 }

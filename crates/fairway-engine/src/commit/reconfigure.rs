@@ -22,7 +22,8 @@ impl Committer {
             // Before it is durable: after a crash in between, the next daemon does it again.
             restore_forwarding(before.host_state(), draft.world.host_state())?;
         }
-        self.pipeline.run(&configure)?;
+        // Forwarding that was switched off in vain is switched on again.
+        self.pipeline.run(&configure).inspect_err(|_| self.signals.request_heal())?;
         self.read(|world| release_bridges(&adopted(&before), world));
         let reloaded = self.read(|world| Event::of_daemon("reload", &world.host().hostname, &[]));
         self.events.emit(vec![reloaded.requested_by(requester)], self.now());

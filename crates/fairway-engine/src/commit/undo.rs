@@ -7,6 +7,7 @@ use fairway_model::{PortRange, Publication, UnpublishRequest};
 /// them.
 pub(super) fn undo(command: &Command, change: &Change) -> Option<Command> {
     let sandbox = || change.sandbox.map(|id| id.to_string());
+    let network = || change.network.map(|id| id.to_string());
     match command {
         Command::StartSandbox { .. } => sandbox().map(|sandbox| Command::CancelStart { sandbox }),
         // An attached sandbox is removed when it stops.
@@ -30,10 +31,12 @@ pub(super) fn undo(command: &Command, change: &Change) -> Option<Command> {
             sandbox,
             requests: change.published.iter().flat_map(exactly).collect(),
         }),
-        Command::Connect { network, sandbox, .. } => {
-            Some(Command::Disconnect { network: network.clone(), sandbox: sandbox.clone() })
+        // Not by names, which may be those of others by now.
+        Command::Connect { .. } => {
+            let (network, sandbox) = (network()?, sandbox()?);
+            Some(Command::Disconnect { network, sandbox })
         }
-        Command::CreateNetwork(request) => Some(Command::RemoveNetwork { network: request.name.clone() }),
+        Command::CreateNetwork(_) => network().map(|network| Command::RemoveNetwork { network }),
         _ => None,
     }
 }
