@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use fairway_model::Protocol;
 use fairway_ruleset::{Element, Set, Table};
-use fairway_walk::{Interface, Listener, NetworkNamespace, Survey};
+use fairway_walk::{Interface, Listener, NetworkNamespace, Survey, echo_sysctl};
 pub use glance::{Glance, glance};
 use ipnet::IpNet;
 pub use iptables::tables;
@@ -66,6 +66,7 @@ pub fn without_rules(name: &str) -> Result<NetworkNamespace, Error> {
         interfaces: interfaces(&links, &Shared::read())?.1,
         routes: links.routes()?.into_iter().map(routing::route).collect(),
         bridge_netfilter: bridge_netfilter(),
+        ignores_echo: ignores_echo(),
         ..NetworkNamespace::default()
     })
 }
@@ -127,6 +128,7 @@ fn look(name: &str, on_demand: bool) -> Result<Survey, Error> {
         listeners: if on_demand { Vec::new() } else { sockets::listeners()? },
         virtual_servers: ipvs::virtual_servers(),
         bridge_netfilter: bridge_netfilter(),
+        ignores_echo: ignores_echo(),
         on_demand,
         unreadable_rules,
     };
@@ -153,6 +155,11 @@ fn interfaces(links: &Links, shared: &Shared) -> Result<(Vec<Link>, Vec<Interfac
 /// Whether bridged packets meet the IP hooks, for IPv4 and IPv6.
 fn bridge_netfilter() -> (bool, bool) {
     (is_on("net/bridge/bridge-nf-call-iptables"), is_on("net/bridge/bridge-nf-call-ip6tables"))
+}
+
+/// Whether echo requests are not answered, for IPv4 and IPv6.
+fn ignores_echo() -> (bool, bool) {
+    (is_on(echo_sysctl(true)), is_on(echo_sysctl(false)))
 }
 
 /// Sysctls that apply to all interfaces.

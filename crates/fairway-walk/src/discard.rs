@@ -30,8 +30,15 @@ pub enum DiscardReason {
     NotForwarding {
         /// The destination.
         destination: IpAddr,
-        /// The sysctl that makes it forward.
-        sysctl: &'static str,
+        /// The interface where the packet arrived, if packets that arrive at others are forwarded.
+        interface: Option<String>,
+    },
+    /// Its hop limit (TTL) has run out.
+    HopLimit,
+    /// It asks for an echo, and the namespace answers none (`icmp_echo_ignore_all`).
+    EchoIgnored {
+        /// Whether it is IPv4.
+        ipv4: bool,
     },
     /// Its route is a blackhole.
     Blackhole,
@@ -92,6 +99,21 @@ pub enum DiscardReason {
     },
 }
 
+/// The path below /proc/sys of the switch with which packets to a destination are forwarded: that of an interface, or of
+/// all.
+pub fn forwarding_sysctl(destination: IpAddr, interface: Option<&str>) -> String {
+    match (destination, interface) {
+        (IpAddr::V4(_), Some(interface)) => format!("net/ipv4/conf/{interface}/forwarding"),
+        (IpAddr::V4(_), None) => "net/ipv4/ip_forward".to_owned(),
+        (IpAddr::V6(_), _) => "net/ipv6/conf/all/forwarding".to_owned(),
+    }
+}
+
+/// The path below /proc/sys of the switch with which echo requests are not answered.
+pub fn echo_sysctl(ipv4: bool) -> &'static str {
+    if ipv4 { "net/ipv4/icmp_echo_ignore_all" } else { "net/ipv6/icmp/echo_ignore_all" }
+}
+
 impl fmt::Display for DiscardReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -106,8 +128,13 @@ impl fmt::Display for DiscardReason {
                 write!(f, "its {what} {address} is loopback and it arrived at {interface}")?;
                 if address.is_ipv4() { f.write_str(", where route_localnet is 0") } else { Ok(()) }
             }
-            Self::NotForwarding { destination, sysctl } => {
+            Self::NotForwarding { destination, interface } => {
+                let sysctl = forwarding_sysctl(*destination, interface.as_deref()).replace('/', ".");
                 write!(f, "{destination} is not its own and it does not forward: the sysctl {sysctl} is 0")
+            }
+            Self::HopLimit => f.write_str("its hop limit (TTL) has run out"),
+            Self::EchoIgnored { ipv4 } => {
+                write!(f, "the sysctl {} is 1", echo_sysctl(*ipv4).replace('/', "."))
             }
             Self::Blackhole => f.write_str("a blackhole route"),
             Self::OwnSource { source, interface } => {

@@ -225,8 +225,11 @@ impl<'a> Evaluation<'a> {
                 Step::Unknown(reason) => return Outcome::Unknown(reason),
                 Step::Undecided => return Outcome::Undecided,
             }
-            if verdict.is_some() {
-                break;
+            match &verdict {
+                // An element may say so (`nft_do_chain` in net/netfilter/nf_tables_core.c).
+                Some(Verdict::Continue) => verdict = None,
+                Some(_) => break,
+                None => {}
             }
         }
         match otherwise {

@@ -73,7 +73,7 @@ pub use branch::{Branch, BranchRecord, Branches, ConditionRecord, MOST_BRANCHES,
 pub use build::{MAIN_TABLE, add_default_route, add_interface, empty_namespace};
 pub use choice::Condition;
 pub use connection::{ConnectionWalk, Origin, Outcome, Proxy, walk_connection, walk_connection_with};
-pub use discard::DiscardReason;
+pub use discard::{DiscardReason, echo_sysctl, forwarding_sysctl};
 pub use evaluate::{Action, RuleHit};
 pub use flow::Flow;
 pub use lookup::StateSource;

@@ -122,9 +122,22 @@ pub struct Packet {
 impl Packet {
     /// A packet of a flow, without a link header.
     pub fn new(tuple: Tuple, place: FlowPosition) -> Self {
-        let mut packet = Self { transport: transport(&tuple, place), ..Self::default() };
-        packet.network = network(&tuple, packet.transport.len());
-        packet
+        let transport = transport(&tuple, place);
+        let unknown = [0, made_up_network(&tuple), made_up_transport(&tuple, place)];
+        Self { network: network(&tuple, transport.len()), transport, unknown, ..Self::default() }
+    }
+
+    /// Takes one from the hop limit (`ip_forward` in net/ipv4/ip_forward.c, `ip6_forward` in net/ipv6/ip6_output.c);
+    /// returns whether the packet may be forwarded.
+    pub fn pass_on(&mut self) -> bool {
+        let offset = if self.family() == Family::Ip { 8 } else { 7 };
+        match self.network.get_mut(offset) {
+            Some(limit) if *limit > 1 => {
+                *limit -= 1;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Marks bytes of a header as not known.
@@ -289,8 +302,30 @@ pub(crate) fn bits(bytes: Range<u32>) -> u64 {
     below(bytes.end) & !below(bytes.start)
 }
 
-/// An IPv4 header without options (RFC 791, 3.1), or an IPv6 header (RFC 8200, 3). The checksum is left at zero:
-/// no rule looks at it.
+/// The bytes of [`network`] that only a real packet has, as bits: lengths, identifier and checksum, or flow label.
+fn made_up_network(tuple: &Tuple) -> u64 {
+    match tuple.source {
+        IpAddr::V4(_) => bits(2..6) | bits(10..12),
+        IpAddr::V6(_) => bits(2..6),
+    }
+}
+
+/// The bytes of [`transport`] that only a real packet has. The source port is made up too, and yet taken as known: rules
+/// ask whether it is one of a client, which it is.
+fn made_up_transport(tuple: &Tuple, place: FlowPosition) -> u64 {
+    match (tuple.protocol, place) {
+        // Sequence numbers, length of the options, window, checksum.
+        (TCP, FlowPosition::First) => bits(4..8) | bits(12..13) | bits(14..18),
+        (TCP, _) => bits(4..13) | bits(14..18),
+        (UDP, _) => bits(4..8),
+        (SCTP, FlowPosition::First) => bits(8..12) | bits(14..16),
+        (SCTP, _) => bits(4..16),
+        (ICMP | ICMPV6, _) => bits(2..8),
+        _ => 0,
+    }
+}
+
+/// An IPv4 header without options (RFC 791, 3.1), or an IPv6 header (RFC 8200, 3).
 fn network(tuple: &Tuple, payload: usize) -> Vec<u8> {
     match (tuple.source, tuple.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {

@@ -8,6 +8,7 @@ mod bridges;
 mod changing_sets;
 mod connections;
 mod conntrack;
+mod facts;
 mod flows;
 mod foreign_rules;
 mod inputs;

@@ -73,6 +73,8 @@ pub struct MacvlanParent {
 pub enum RouteKind {
     /// Forwards the packet.
     Unicast,
+    /// Forwards the packet to one of several next hops, of which the route has the first.
+    Multipath,
     /// Delivers the packet locally.
     Local,
     /// Delivers a broadcast.
@@ -87,6 +89,13 @@ pub enum RouteKind {
     Prohibit,
     /// Continues with the next routing rule.
     Throw,
+}
+
+impl RouteKind {
+    /// Whether it forwards packets.
+    pub fn forwards(self) -> bool {
+        matches!(self, Self::Unicast | Self::Multipath)
+    }
 }
 
 /// A route.
@@ -188,6 +197,8 @@ pub struct NetworkNamespace {
     pub virtual_servers: Vec<VirtualServer>,
     /// Whether bridged packets meet the IP hooks, for IPv4 and IPv6 (`bridge-nf-call-iptables`, `-ip6tables`).
     pub bridge_netfilter: (bool, bool),
+    /// Whether it answers no echo requests, of IPv4 and IPv6 (`icmp_echo_ignore_all`).
+    pub ignores_echo: (bool, bool),
     /// Whether elements of sets with exact keys, and sockets, are read on demand ([`super::StateSource`]).
     pub on_demand: bool,
     /// The reason why rules that packets meet are missing from the tables, if some are.

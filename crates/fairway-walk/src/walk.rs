@@ -287,6 +287,11 @@ impl<'a> Walker<'a> {
     fn route(&mut self, namespace: NamespaceId, query: &RouteQuery<'_>) -> Result<&'a Route, End> {
         let place = self.namespace(namespace);
         match place.route(query) {
+            RouteResult::Found(route) if route.kind == RouteKind::Multipath => {
+                let reason = several_hops(route);
+                self.by_route(namespace, route);
+                Err(End::Unknown { namespace, reason })
+            }
             RouteResult::Found(route) => Ok(self.by_route(namespace, route)),
             RouteResult::NoRoute => Err(End::NoRoute { namespace, destination: query.destination }),
             RouteResult::Unknown(reason) => Err(End::Unknown { namespace, reason }),
@@ -308,6 +313,14 @@ impl<'a> Walker<'a> {
 fn macvlans(topology: &Topology) -> Rc<[((NamespaceId, u32), MacvlanParent)]> {
     let interfaces = topology.iter().flat_map(|(id, it)| it.interfaces.iter().map(move |it| (id, it)));
     interfaces.filter_map(|(id, it)| Some(((id, it.index), it.macvlan_parent?))).collect()
+}
+
+/// Why it is not known where a route with several next hops leads.
+fn several_hops(route: &Route) -> String {
+    format!(
+        "the route to {} has several next hops, and the kernel chooses one for each flow",
+        route.destination
+    )
 }
 
 /// The output interface of a route: loopback for addresses of the namespace itself.

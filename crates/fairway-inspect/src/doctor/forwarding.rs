@@ -7,7 +7,7 @@ use crate::conflict::Path;
 use fairway_core::world::World;
 use fairway_model::shell::{quote, set_sysctl};
 use fairway_model::{Backend, Driver, Network};
-use fairway_walk::{Route, RouteKind};
+use fairway_walk::Route;
 
 const ALL_IPV4: &str = "net/ipv4/ip_forward";
 const ALL_IPV6: &str = "net/ipv6/conf/all/forwarding";
@@ -301,9 +301,8 @@ pub(super) fn check_source_validation(_: &World, observed: &Observations) -> Vec
 
 /// A destination that a link has a route to, and the link with a better route to it. No destination is the default.
 fn better_route<'a>(observed: &'a Observations, link: &LinkState) -> Option<(Option<String>, &'a str)> {
-    let is_candidate = |it: &&Route| {
-        it.table == MAIN_TABLE && it.kind == RouteKind::Unicast && it.destination.addr().is_ipv4()
-    };
+    let is_candidate =
+        |it: &&Route| it.table == MAIN_TABLE && it.kind.forwards() && it.destination.addr().is_ipv4();
     let routes: Vec<&Route> = observed.routes.iter().filter(is_candidate).collect();
     let own = routes.iter().filter(|route| route.interface == link.index);
     own.into_iter().find_map(|route| {

@@ -13,7 +13,10 @@ use super::query::Query;
 use fairway_core::world::World;
 use fairway_model::shell::{quote, set_sysctl};
 use fairway_model::{Endpoint, Network, Publication, Sandbox};
-use fairway_walk::{ConnectionWalk, DiscardReason, End, Listener, NamespaceId, Outcome, Topology, Tuple};
+use fairway_walk::{
+    ConnectionWalk, DiscardReason, End, Listener, NamespaceId, Outcome, Topology, Tuple, echo_sysctl,
+    forwarding_sysctl,
+};
 pub(crate) use vanished::{give_back, has_vanished, publish_everywhere};
 
 /// The change that lets a connection succeed; none if it succeeds already, or if no remedy is known.
@@ -263,10 +266,13 @@ fn discarded(location: &Location<'_>, reason: &DiscardReason) -> Option<String> 
             "use another address of the host; or {at}{}; or run the daemon with --userland-proxy=true",
             set_sysctl(&format!("net/ipv4/conf/{interface}/route_localnet"), 1)
         )),
-        Reason::NotForwarding { sysctl, .. } => {
-            let daemon = if location.is_host { ", or run the daemon with --ip-forward=true" } else { "" };
-            Some(format!("{at}sysctl -w {sysctl}=1{daemon}"))
+        Reason::NotForwarding { destination, interface } => {
+            let by_daemon = location.is_host && interface.is_none();
+            let daemon = if by_daemon { ", or run the daemon with --ip-forward=true" } else { "" };
+            let sysctl = set_sysctl(&forwarding_sysctl(*destination, interface.as_deref()), 1);
+            Some(format!("{at}{sysctl}{daemon}"))
         }
+        Reason::EchoIgnored { ipv4 } => Some(format!("{at}{}", set_sysctl(echo_sysctl(*ipv4), 0))),
         Reason::HairpinOff { .. } => Some(
             "run the daemon with --userland-proxy=true, or ask by the container's own address".to_owned(),
         ),

@@ -17,7 +17,7 @@ use fairway_model::shell::{quote, set_sysctl};
 use fairway_ruleset::Hook;
 use fairway_walk::{
     ConnectionWalk, DiscardReason, End, Listener, NamespaceId, Outcome, PacketWalk, RuleHit, Step, Topology,
-    Tuple,
+    Tuple, echo_sysctl, forwarding_sysctl,
 };
 
 /// A walk that ends without an answer, and what is known around it.
@@ -267,7 +267,11 @@ impl Case<'_> {
                 "use another address of the host; or {at}{}",
                 set_sysctl(&format!("net/ipv4/conf/{interface}/route_localnet"), 1)
             )),
-            Reason::NotForwarding { sysctl, .. } => Some(format!("{at}sysctl -w {sysctl}=1")),
+            Reason::NotForwarding { destination, interface } => {
+                let sysctl = forwarding_sysctl(*destination, interface.as_deref());
+                Some(format!("{at}{}", set_sysctl(&sysctl, 1)))
+            }
+            Reason::EchoIgnored { ipv4 } => Some(format!("{at}{}", set_sysctl(echo_sysctl(*ipv4), 0))),
             Reason::HairpinOff { port, .. } => Some(format!(
                 "ask by the container's own address; or ip link set dev {} type bridge_slave hairpin on, which Docker does with userland-proxy=false",
                 quote(port)

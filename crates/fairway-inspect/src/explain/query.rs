@@ -12,7 +12,7 @@ use fairway_core::world::World;
 use fairway_model::{PortRange, Protocol, parse};
 use fairway_walk::Origin;
 use fairway_walk::Tuple;
-use fairway_walk::{NamespaceId, NetworkNamespace, Route, RouteKind, Topology};
+use fairway_walk::{NamespaceId, NetworkNamespace, Route, Topology};
 use fairway_walk::{RouteQuery, RouteResult, is_link_local};
 
 /// The prefix of a container's name in a query, where the name alone has another meaning.
@@ -322,7 +322,7 @@ impl Query {
 fn way_to(host: &NetworkNamespace, address: IpAddr) -> Option<u32> {
     let query = RouteQuery::to(address);
     match host.route(&query) {
-        RouteResult::Found(route) if route.kind == RouteKind::Unicast => Some(route.interface),
+        RouteResult::Found(route) if route.kind.forwards() => Some(route.interface),
         _ => None,
     }
 }

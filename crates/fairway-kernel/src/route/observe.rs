@@ -10,6 +10,7 @@ use super::message::{
     IFADDR_LENGTH, IFINFO_LENGTH, IFLA_BRPORT_MODE, RTMSG_LENGTH, dump_addresses, dump_links, dump_routes,
     get_link,
 };
+use super::uplink::hop_indexes;
 use super::{Error, Links, Mark, unless_gone};
 use crate::netlink::{Attributes, Batch, Message};
 
@@ -194,6 +195,8 @@ pub struct RouteEntry {
     /// The index of the interface that it leaves by; 0 for one without, such as a blackhole.
     /// Of several next hops it is the first one's.
     pub interface: u32,
+    /// How many next hops it has that are not dead, if it has a list of them.
+    pub next_hops: usize,
     /// The metric: lower ones are preferred.
     pub metric: u32,
     /// The routing table; 254 is the main one.
@@ -230,6 +233,13 @@ impl From<&RouteEntry> for DefaultRoute {
     }
 }
 
+/// Whether the next hop whose interface index is at an offset can be used (`rtnh_flags` of `struct rtnexthop`).
+fn is_alive(hops: &[u8], index_at: usize) -> bool {
+    /// `RTNH_F_DEAD`.
+    const DEAD: u8 = 1;
+    index_at.checked_sub(2).and_then(|at| hops.get(at)).is_some_and(|flags| flags & DEAD == 0)
+}
+
 impl RouteEntry {
     /// Parses `RTM_NEWROUTE` and `RTM_DELROUTE`; none for cached and multicast routes.
     pub(crate) fn parse(message: &Message) -> Option<Self> {
@@ -248,9 +258,9 @@ impl RouteEntry {
         let attributes = message.attributes(RTMSG_LENGTH);
         let destination = attributes.find(libc::RTA_DST).and_then(|found| found.address()).unwrap_or(any);
         // struct rtnexthop: length, flags, hops, index; then attributes.
-        let hop = attributes.find(libc::RTA_MULTIPATH).map_or(&[][..], |found| found.value);
-        let inner = Attributes::new(hop.get(8..).unwrap_or_default());
-        let hop_interface = hop.get(4..8).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
+        let hops = attributes.find(libc::RTA_MULTIPATH).map_or(&[][..], |found| found.value);
+        let inner = Attributes::new(hops.get(8..).unwrap_or_default());
+        let hop_interface = hops.get(4..8).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
         Some(Self {
             destination: IpNet::new(destination, header[1]).ok()?,
             gateway: attributes
@@ -262,6 +272,7 @@ impl RouteEntry {
                 .and_then(|found| found.u32())
                 .or(hop_interface)
                 .unwrap_or(0),
+            next_hops: hop_indexes(hops).filter(|(at, _)| is_alive(hops, *at)).count(),
             metric: attributes.find(libc::RTA_PRIORITY).and_then(|found| found.u32()).unwrap_or(0),
             table: attributes.find(libc::RTA_TABLE).and_then(|found| found.u32()).unwrap_or(header[4].into()),
             kind: header[7],

@@ -361,7 +361,7 @@ fn leads_by(message: &Message, route: &RouteEntry, interface: u32) -> bool {
 }
 
 /// The offsets and values of interface indexes in a list of next hops (`struct rtnexthop`).
-fn hop_indexes(hops: &[u8]) -> impl Iterator<Item = (usize, u32)> {
+pub(super) fn hop_indexes(hops: &[u8]) -> impl Iterator<Item = (usize, u32)> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let [a, b, ..] = *hops.get(at..at + 8)?.first_chunk::<8>()?;

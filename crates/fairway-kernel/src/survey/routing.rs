@@ -25,6 +25,7 @@ pub fn route(entry: RouteEntry) -> Route {
             libc::RTN_UNREACHABLE => RouteKind::Unreachable,
             libc::RTN_PROHIBIT => RouteKind::Prohibit,
             libc::RTN_THROW => RouteKind::Throw,
+            _ if entry.next_hops > 1 => RouteKind::Multipath,
             _ => RouteKind::Unicast,
         },
         gateway: entry.gateway,

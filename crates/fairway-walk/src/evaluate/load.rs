@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use super::Facts;
 use crate::packet::{Packet, Tuple};
 use crate::route::{RouteQuery, RouteResult};
-use crate::topology::Interface;
+use crate::sender::ROOT;
+use crate::topology::{Interface, Route, RouteKind};
 use fairway_ruleset::{CtDirection, CtKey, CtState, Family, FibFlags, FibResult, MetaKey, PayloadBase};
 
 /// The loaded value.
@@ -34,8 +35,11 @@ pub fn payload(facts: &Facts<'_>, packet: &Packet, base: PayloadBase, offset: u3
         (0, _) => Loaded::Value(bytes.to_vec()),
         (_, PayloadBase::Link) => Loaded::Unknown("the sender's MAC address is not known".to_owned()),
         (unknown, _) => {
-            let reason = "the sample does not have the value".to_owned();
-            Loaded::Partly(bytes.to_vec(), unknown, reason)
+            let reason = match facts.is_sample {
+                true => "the sample does not have the value",
+                false => "packets differ in the value",
+            };
+            Loaded::Partly(bytes.to_vec(), unknown, reason.to_owned())
         }
     }
 }
@@ -95,6 +99,11 @@ pub fn meta(facts: &Facts<'_>, packet: &Packet, key: MetaKey) -> Loaded {
         MetaKey::InputBridge => bridge(facts.input),
         MetaKey::OutputBridge => bridge(facts.output),
         MetaKey::SocketUser => facts.user.map_or(Loaded::Absent, number),
+        MetaKey::SocketGroup => match facts.user {
+            None => Loaded::Absent,
+            Some(ROOT) => number(ROOT),
+            Some(user) => Loaded::Unknown(format!("the group of user {user}")),
+        },
         // PACKET_HOST: a walked packet is for the namespace that gets it.
         MetaKey::PacketType => Loaded::Value(vec![0]),
         MetaKey::SecurityPath => Loaded::Value(vec![0]),
@@ -199,6 +208,9 @@ pub fn fib(facts: &Facts<'_>, packet: &Packet, result: FibResult, flags: FibFlag
     let question = RouteQuery { source: Some(other), mark, ..RouteQuery::to(asked) };
     let found = match facts.namespace.route(&question) {
         RouteResult::Unknown(reason) => return Loaded::Unknown(reason),
+        RouteResult::Found(Route { kind: RouteKind::Multipath, .. }) => {
+            return Loaded::Unknown("the route has several next hops".to_owned());
+        }
         RouteResult::Found(route) if only.is_none_or(|index| route.interface == index) => {
             facts.namespace.interface(route.interface)
         }

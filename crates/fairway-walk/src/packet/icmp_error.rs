@@ -12,15 +12,28 @@ const HEADER: usize = 8;
 /// "Unreachable" of each family.
 const UNREACHABLE: u8 = 3;
 const UNREACHABLE_IPV6: u8 = 1;
+/// "Time exceeded" of each family.
+const EXPIRED: u8 = 11;
+const EXPIRED_IPV6: u8 = 3;
 /// Of ICMPv6, all types below are errors (RFC 4443, 2.1).
 const FIRST_QUESTION_IPV6: u8 = 128;
 
 impl Packet {
     /// Creates the "unreachable" error about a packet.
     pub fn unreachable(source: IpAddr, code: u8, about: &Packet) -> Packet {
+        Self::error(source, [UNREACHABLE, UNREACHABLE_IPV6], code, about)
+    }
+
+    /// Creates the "time exceeded" error about a packet whose hop limit has run out.
+    pub fn expired(source: IpAddr, about: &Packet) -> Packet {
+        Self::error(source, [EXPIRED, EXPIRED_IPV6], 0, about)
+    }
+
+    /// Creates an error of the type that it has in each family.
+    fn error(source: IpAddr, [ipv4, ipv6]: [u8; 2], code: u8, about: &Packet) -> Packet {
         let (protocol, kind) = match about.family() {
-            Family::Ip => (ICMP, UNREACHABLE),
-            _ => (ICMPV6, UNREACHABLE_IPV6),
+            Family::Ip => (ICMP, ipv4),
+            _ => (ICMPV6, ipv6),
         };
         let destination = about.tuple().source;
         let tuple = Tuple { protocol, source, destination, source_port: 0, destination_port: 0 };

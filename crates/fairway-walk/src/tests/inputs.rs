@@ -85,7 +85,7 @@ fn routes_are_reported_with_the_reason_for_their_choice() {
 fn a_namespace_forwards_only_if_it_is_on_at_the_input_interface() {
     let mut topology = routed();
     topology[ROUTER].interfaces[1].forwarding = (false, true);
-    let ipv4 = "is not its own and it does not forward: the sysctl net.ipv4.ip_forward is 0";
+    let ipv4 = "is not its own and it does not forward: the sysctl net.ipv4.conf.eth0.forwarding is 0";
     for to in ["10.2.0.2", "192.0.2.1"] {
         assert_eq!(arrives(&topology, UDP, "10.1.0.2", to), format!("lost on router: {to} {ipv4}"));
     }

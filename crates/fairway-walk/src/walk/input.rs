@@ -49,8 +49,10 @@ impl<'a> Walker<'a> {
         let here = matches!(kind, RouteKind::Local | RouteKind::Broadcast | RouteKind::Multicast);
         // A namespace that does not forward sends no "no route" error.
         if !here && !forwards && (ipv4 || kind == RouteKind::Unicast) {
-            let sysctl = if ipv4 { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" };
-            let reason = DiscardReason::NotForwarding { destination: tuple.destination, sysctl };
+            // Of IPv6 the kernel asks one sysctl alone (`ip6_forward`).
+            let others = place.interfaces.iter().any(|other| !other.loopback && other.forwarding.0);
+            let interface = (ipv4 && others).then(|| input.name.clone());
+            let reason = DiscardReason::NotForwarding { destination: tuple.destination, interface };
             return Next::End(self.discarded(namespace, reason));
         }
         let code = match (kind, ipv4, route.is_some()) {
@@ -81,6 +83,10 @@ impl<'a> Walker<'a> {
         if is_link_local(tuple.source) {
             self.refuse(namespace, &in_flight, Some(input.index), How::Unreachable(unreachable::SCOPE_IPV6));
             return Next::End(self.discarded(namespace, DiscardReason::LinkLocalSource(tuple.source)));
+        }
+        if !in_flight.packet.pass_on() {
+            self.refuse(namespace, &in_flight, Some(input.index), How::Expired);
+            return Next::End(self.discarded(namespace, DiscardReason::HopLimit));
         }
         let output = place.interface(route.interface);
         let interfaces = HookInterfaces { input: Some(input), output, ports: None };
@@ -128,6 +134,11 @@ impl<'a> Walker<'a> {
             return self.discarded(namespace, DiscardReason::Unsolicited);
         }
         if matches!(tuple.protocol, 1 | 58) {
+            let ignores = if tuple.source.is_ipv4() { place.ignores_echo.0 } else { place.ignores_echo.1 };
+            if ignores && in_flight.packet.echoes() == Some(false) {
+                let ipv4 = tuple.source.is_ipv4();
+                return self.discarded(namespace, DiscardReason::EchoIgnored { ipv4 });
+            }
             return End::Delivered {
                 namespace,
                 owner: "the kernel, which answers".to_owned(),
@@ -192,6 +203,7 @@ pub(super) fn unexpected_source(
     let query = RouteQuery { input: from, mark, ..RouteQuery::of(tuple.reversed()) };
     let back = match namespace.route(&query) {
         RouteResult::Found(route) if route.kind == RouteKind::Unicast => Some(route.interface),
+        RouteResult::Found(route) if route.kind == RouteKind::Multipath => return None,
         RouteResult::Unknown(_) => return None,
         _ => None,
     };

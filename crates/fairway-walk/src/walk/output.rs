@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{HookInterfaces, InFlight, Next, Walker, leaving_by};
+use super::{HookInterfaces, InFlight, Next, Walker, leaving_by, several_hops};
 use crate::discard::DiscardReason;
 use crate::packet::{FlowPosition, Packet, Tuple};
 use crate::route::{RouteQuery, RouteResult, is_link_local};
-use crate::sender::Sender;
+use crate::sender::{ROOT, Sender};
 use crate::step::{End, Step};
 use crate::topology::{Interface, NamespaceId, Route, RouteKind};
 use fairway_ruleset::Hook;
@@ -65,7 +65,11 @@ impl Walker<'_> {
         if matches!(place, FlowPosition::First | FlowPosition::Established) {
             self.sent_tuples.push((namespace, tuple));
         }
-        self.output(namespace, route, InFlight { user, ..InFlight::new(Packet::new(tuple, place)) })
+        let packet = Packet::new(tuple, place);
+        // Resets and echo replies are the kernel's own.
+        let is_of_kernel = packet.is_reset() || packet.echoes() == Some(true);
+        let user = (!is_of_kernel).then_some(user.unwrap_or(ROOT));
+        self.output(namespace, route, InFlight { user, ..InFlight::new(packet) })
     }
 
     /// Sends a local packet by a route.
@@ -109,6 +113,9 @@ impl Walker<'_> {
                     self.route(namespace, &query)?;
                 }
                 found
+            }
+            RouteResult::Found(route) if route.kind == RouteKind::Multipath => {
+                Err(End::Unknown { namespace, reason: several_hops(route) })
             }
             RouteResult::Found(_) | RouteResult::NoRoute => {
                 Err(End::NoRoute { namespace, destination: tuple.destination })

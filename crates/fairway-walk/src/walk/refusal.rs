@@ -41,6 +41,8 @@ pub(super) enum How {
     ResetByRule,
     /// An ICMP "unreachable" with this code of the packet's family.
     Unreachable(u8),
+    /// An ICMP "time exceeded": the hop limit has run out.
+    Expired,
 }
 
 /// A refused packet, as it was at that point.
@@ -154,8 +156,8 @@ impl Walker<'_> {
         let near = input.filter(|_| is_global).and_then(|input| place.interface(input));
         let near = near.and_then(|near| global(near, tuple.source));
         let source = match how {
-            How::Unreachable(_) if own => Some(tuple.destination),
-            How::Unreachable(_) => near,
+            How::Unreachable(_) | How::Expired if own => Some(tuple.destination),
+            How::Unreachable(_) | How::Expired => near,
             // nf_send_reset in net/ipv4/netfilter/nf_reject_ipv4.c, nf_send_reset6 in its like for IPv6.
             How::Reset | How::ResetByRule => Some(tuple.destination),
         };
@@ -165,11 +167,14 @@ impl Walker<'_> {
             Err(end) => return Next::End(end),
         };
         let answer = match how {
-            How::Unreachable(code) => {
+            How::Unreachable(_) | How::Expired => {
                 let Some(source) = source.or_else(|| place.source_for(route, tuple.source)) else {
                     return Next::End(self.discarded(namespace, DiscardReason::NoSourceAddress));
                 };
-                Packet::unreachable(source, code, &packet)
+                match how {
+                    How::Unreachable(code) => Packet::unreachable(source, code, &packet),
+                    _ => Packet::expired(source, &packet),
+                }
             }
             How::Reset | How::ResetByRule => Packet::new(tuple.reversed(), FlowPosition::Reset),
         };

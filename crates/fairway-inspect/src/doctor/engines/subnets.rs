@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use fairway_model::address_range::overlap;
 use fairway_model::shell::quote;
-use fairway_walk::{Route, RouteKind};
+use fairway_walk::Route;
 use ipnet::IpNet;
 
 use super::forwarding::described;
@@ -46,7 +46,7 @@ pub(super) fn check_subnets(observed: &EngineObservations) -> Vec<Finding> {
 fn is_elsewhere(route: &Route) -> bool {
     const LOCAL: u32 = 255;
     const HALF: u8 = 1;
-    route.table != LOCAL && route.kind == RouteKind::Unicast && route.destination.prefix_len() > HALF
+    route.table != LOCAL && route.kind.forwards() && route.destination.prefix_len() > HALF
 }
 
 fn same_subnet(observed: &EngineObservations, one: &Bridge<'_>, other: &Bridge<'_>) -> Option<Finding> {

@@ -332,8 +332,7 @@ fn what_the_kernel_discards_is_explained_by_its_sysctl_or_link() {
         let end = End::Discarded { namespace, reason };
         advised(Peer::Namespace(DB), Peer::Namespace(WEB), tuple("172.17.0.2", 80), Hook::Forward, end, &[])
     };
-    let forwarding =
-        DiscardReason::NotForwarding { destination: address("172.17.0.2"), sysctl: "net.ipv4.ip_forward" };
+    let forwarding = DiscardReason::NotForwarding { destination: address("172.17.0.2"), interface: None };
     assert_eq!(ask(HOST, forwarding.clone()).unwrap(), "sysctl -w net.ipv4.ip_forward=1");
     assert_eq!(ask(DB, forwarding).unwrap(), "in db: sysctl -w net.ipv4.ip_forward=1");
     assert_eq!(ask(HOST, DiscardReason::OutputDown("br0".to_owned())).unwrap(), "ip link set dev br0 up");

@@ -10,7 +10,7 @@ use crate::topology::without_ours;
 use fairway_core::plan::Plan;
 use fairway_core::world::World;
 use fairway_model::Network;
-use fairway_walk::{Interface, NetworkNamespace, RouteKind};
+use fairway_walk::{Interface, NetworkNamespace};
 
 fn link_local(address: IpAddr) -> bool {
     match address {
@@ -29,8 +29,7 @@ pub(super) fn parent(network: &Network) -> Option<&str> {
 /// The routers that the default routes through an interface lead to.
 fn routers(host: &NetworkNamespace, interface: u32) -> Vec<IpAddr> {
     let own = host.routes.iter().filter(|it| it.interface == interface && it.destination.prefix_len() == 0);
-    let mut routers: Vec<IpAddr> =
-        own.filter(|it| it.kind == RouteKind::Unicast).filter_map(|it| it.gateway).collect();
+    let mut routers: Vec<IpAddr> = own.filter(|it| it.kind.forwards()).filter_map(|it| it.gateway).collect();
     routers.sort();
     routers.dedup();
     routers
