@@ -30,6 +30,9 @@ pub enum HostError {
     /// The kernel refuses to trace packets.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// No engine on the host has the network.
+    #[error("network {0} not found on this host: fairway graph without --network draws all")]
+    NoNetwork(String),
     /// A namespace cannot be entered.
     #[error(transparent)]
     Namespace(#[from] namespace::Error),

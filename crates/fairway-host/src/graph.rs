@@ -16,9 +16,13 @@ impl Host {
     /// Draws the networks of those names, or all, and the path of a packet as `explain` finds it.
     ///
     /// # Errors
-    /// As [`Host::explain`].
+    /// There is no such network, or as [`Host::explain`].
     pub fn graph(self, networks: &[&str], path: Option<(&str, &str)>) -> Result<Picture, HostError> {
         let picture = self.picture(networks);
+        let is_drawn = |name: &&&str| picture.networks.iter().any(|network| network.name == **name);
+        if let Some(missing) = networks.iter().find(|name| !is_drawn(name)) {
+            return Err(HostError::NoNetwork((*missing).to_owned()));
+        }
         match path {
             Some((from, to)) => Ok(self.explain(from, to)?.drawn(picture, from, to)),
             None => Ok(picture),
