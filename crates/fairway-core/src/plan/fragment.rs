@@ -26,6 +26,8 @@ use fairway_model::{
 };
 use fairway_ruleset::Family;
 
+/// The most name servers that the relay gets, of which it queries three.
+const NAME_SERVERS: usize = 64;
 const IPV4_FORWARDING: &str = "net/ipv4/ip_forward";
 const IPV6_FORWARDING: &str = "net/ipv6/conf/all/forwarding";
 
@@ -128,7 +130,8 @@ impl Maker<'_> {
         if host_state.switched_forwarding_ipv6 {
             self.add(Key::Sysctl(IPV6_FORWARDING.to_owned()), Object::Sysctl("1".to_owned()));
         }
-        self.add(Key::HostServers, Object::HostServers(host.nameservers.clone()));
+        let servers = host.nameservers.iter().take(NAME_SERVERS).copied().collect();
+        self.add(Key::HostServers, Object::HostServers(servers));
         if settings.has_firewall() {
             let switches = self.switches();
             self.add(Key::Ruleset, Object::Ruleset(switches));
@@ -250,7 +253,8 @@ impl Maker<'_> {
         let chosen = file::chosen_servers(self.world, sandbox);
         let servers = chosen.iter().map(|address| NameServer::from(*address));
         // A server of the host's own asks others, which a sandbox without a way out may not.
-        let servers: Vec<_> = servers.filter(|server| way_out || !server.queried_from_host()).collect();
+        let servers = servers.filter(|server| way_out || !server.queried_from_host());
+        let servers: Vec<_> = servers.take(NAME_SERVERS).collect();
         view.upstreams = match (chosen.is_empty(), servers.is_empty()) {
             (true, _) if way_out => Upstreams::Host,
             (_, true) => Upstreams::None,

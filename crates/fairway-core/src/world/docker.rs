@@ -33,6 +33,7 @@ impl World {
             return Err(Refusal::AlreadyConnected { sandbox: sandbox.name, network: network.name }.into());
         }
         self.check_request(&network, &join.request)?;
+        self.check_endpoints(sandbox.id, &join.request)?;
         let (mut options, warnings) = endpoint_options(&join.request.driver_options)?;
         let others = self.endpoints_of_sandbox(sandbox.id).into_iter();
         let others = others.filter_map(|it| Some((self.network(it.network)?, &it.options)));

@@ -96,6 +96,16 @@ impl World {
         addresses.into_iter().flatten().try_for_each(|address| self.check_address(network, address))
     }
 
+    /// Checks what the endpoints of a sandbox are together, with a new one.
+    pub(super) fn check_endpoints(
+        &self,
+        sandbox: SandboxId,
+        request: &EndpointRequest,
+    ) -> Result<(), Refusal> {
+        let others = self.endpoints_of_sandbox(sandbox);
+        limit::check_endpoints(others.iter().map(|endpoint| &endpoint.request).chain([request]))
+    }
+
     /// A new endpoint without an allocation.
     pub(super) fn new_endpoint(
         &mut self,
@@ -299,6 +309,7 @@ impl World {
             .into());
         }
         self.check_request(&network, &request)?;
+        self.check_endpoints(sandbox.id, &request)?;
         let (options, unknown) = endpoint_options(&request.driver_options)?;
         let others = self.endpoints_of_sandbox(sandbox.id).into_iter();
         let others = others.filter_map(|it| Some((self.network(it.network)?, &it.options)));

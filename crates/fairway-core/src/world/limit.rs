@@ -8,6 +8,14 @@ use fairway_model::{EndpointRequest, PublishRequest, SandboxOptions};
 const PORTS: usize = 2 * 65_535;
 /// The maximum number of entries of one list, such as names, addresses or options.
 const ENTRIES: usize = 10_000;
+/// The maximum number of networks of a sandbox. What it may resolve is one message to the relay, of 128 KiB.
+const NETWORKS: usize = 512;
+/// The maximum length of the aliases of an endpoint, which are one message to the relay.
+const ALIAS_BYTES: usize = 96 * 1024;
+/// The maximum length of the links of a sandbox, which are in one message with its networks.
+const LINK_BYTES: usize = 64 * 1024;
+/// What a message holds for a link besides its texts: the id of its network, and punctuation.
+const LINK: usize = 80;
 /// The maximum number of port ranges of one `unpublish`, since each is compared with each port.
 const RANGES: usize = 256;
 
@@ -56,11 +64,25 @@ pub(super) fn check_options(options: &SandboxOptions) -> Result<(), Refusal> {
 
 /// Checks the lists of a new endpoint.
 pub(super) fn check_endpoint(request: &EndpointRequest) -> Result<(), Refusal> {
-    check_entries([
-        ("aliases", request.aliases.len()),
-        ("links", request.links.len()),
-        ("driver options", request.driver_options.len()),
-    ])
+    let aliases = request.aliases.iter().map(|alias| text_bytes(alias)).sum();
+    check("bytes of aliases", aliases, ALIAS_BYTES)?;
+    check_entries([("driver options", request.driver_options.len())])
+}
+
+/// Checks what the endpoints of one sandbox are together.
+pub(super) fn check_endpoints<'a>(
+    requests: impl Iterator<Item = &'a EndpointRequest> + Clone,
+) -> Result<(), Refusal> {
+    check("networks of a container", requests.clone().count(), NETWORKS)?;
+    let links = requests.flat_map(|request| &request.links);
+    let bytes = links.map(|(target, alias)| LINK + text_bytes(target) + text_bytes(alias)).sum();
+    check("bytes of links", bytes, LINK_BYTES)
+}
+
+/// The length of a text in JSON, with quotes and a comma.
+fn text_bytes(text: &str) -> usize {
+    let escaped = |byte: &u8| byte.is_ascii_control() || matches!(byte, b'"' | b'\\');
+    text.len() + 5 * text.bytes().filter(escaped).count() + 3
 }
 
 /// Checks the lists of a new network.

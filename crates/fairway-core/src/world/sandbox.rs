@@ -107,6 +107,7 @@ impl World {
             choice.warnings.extend(warnings);
             choice.endpoints.push((network.id, self.link_by_id(network, endpoint.clone())?, options));
         }
+        limit::check_endpoints(choice.endpoints.iter().map(|(_, request, _)| request))?;
         Ok(choice)
     }
 

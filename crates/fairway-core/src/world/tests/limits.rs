@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::world::limit::{check_endpoint, check_network, check_options, check_ports, check_ranges};
+use crate::world::limit::{
+    check_endpoint, check_endpoints, check_network, check_options, check_ports, check_ranges,
+};
 use crate::world::{CreateNetwork, Refusal};
 use fairway_model::{
     EndpointRequest, PortRange, ProcessOptions, Protocol, PublishRequest, SandboxOptions, SubnetRequest,
@@ -91,16 +93,18 @@ fn published_ports_have_a_limit_and_valid_ranges() {
 
 #[test]
 fn lists_of_endpoints_and_networks_have_limits() {
-    type Endpoint = fn(usize) -> EndpointRequest;
-    let lists: [(&str, Endpoint); 3] = [
-        ("aliases", |count| EndpointRequest { aliases: names(count), ..Default::default() }),
-        ("links", |count| EndpointRequest { links: pairs(count), ..Default::default() }),
-        ("driver options", |count| EndpointRequest { driver_options: pairs(count), ..Default::default() }),
-    ];
-    for (what, request) in lists {
-        assert_eq!(refused(check_endpoint(&request(ENTRIES))), "", "{what}");
-        assert_eq!(refused(check_endpoint(&request(ENTRIES + 1))), what);
-    }
+    let options = |count| EndpointRequest { driver_options: pairs(count), ..Default::default() };
+    assert_eq!(refused(check_endpoint(&options(ENTRIES))), "");
+    assert_eq!(refused(check_endpoint(&options(ENTRIES + 1))), "driver options");
+    let aliases = |last| {
+        let all = (0..384).map(|_| "a".repeat(253)).chain([last]);
+        EndpointRequest { aliases: all.collect(), ..Default::default() }
+    };
+    assert_eq!(
+        refused(check_endpoint(&EndpointRequest { aliases: names(ENTRIES), ..Default::default() })),
+        ""
+    );
+    assert_eq!(refused(check_endpoint(&aliases(String::new()))), "bytes of aliases");
     type Network = fn(usize) -> CreateNetwork;
     let lists: [(&str, Network); 4] = [
         ("subnets", |count| CreateNetwork {
@@ -121,4 +125,20 @@ fn lists_of_endpoints_and_networks_have_limits() {
         assert_eq!(refused(check_network(&request(ENTRIES))), "", "{what}");
         assert_eq!(refused(check_network(&request(ENTRIES + 1))), what);
     }
+}
+
+#[test]
+fn the_endpoints_of_a_sandbox_have_limits_together() {
+    let networks = |count| vec![EndpointRequest::default(); count];
+    assert_eq!(refused(check_endpoints(networks(512).iter())), "");
+    assert_eq!(refused(check_endpoints(networks(513).iter())), "networks of a container");
+    let links = |target: &str, count| {
+        let links = vec![(target.to_owned(), "db".to_owned()); count];
+        [EndpointRequest { links, ..Default::default() }, EndpointRequest::default()]
+    };
+    // 64 KiB, of which each takes 80 bytes, 9 or 24 for the target and 5 for the alias.
+    assert_eq!(refused(check_endpoints(links("target", 697).iter())), "");
+    assert_eq!(refused(check_endpoints(links("target", 698).iter())), "bytes of links");
+    assert_eq!(refused(check_endpoints(links("\n\"\\xyz", 601).iter())), "");
+    assert_eq!(refused(check_endpoints(links("\n\"\\xyz", 602).iter())), "bytes of links");
 }
