@@ -198,7 +198,7 @@ impl RelayClient {
         let mut all = Vec::new();
         loop {
             let Response::ProxiedBytes { ports, last } = connection.answer()?.0 else {
-                return Err(ClientError::UnexpectedResponse);
+                return Err(connection.unexpected());
             };
             all.extend(ports);
             if last {
@@ -220,7 +220,7 @@ impl RelayClient {
         connection.request(&Request::Counters)?;
         match connection.answer()?.0 {
             Response::Counters(counters) => Ok(Some(counters)),
-            _ => Err(ClientError::UnexpectedResponse),
+            _ => Err(connection.unexpected()),
         }
     }
 
@@ -276,6 +276,13 @@ impl Connection {
         }
     }
 
+    /// Closes the connection after a response that does not fit its request: the next one would not fit either.
+    fn unexpected(&mut self) -> ClientError {
+        // This fails only if the connection is down already.
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+        ClientError::UnexpectedResponse
+    }
+
     /// Sets the timeout of the next request.
     fn set_timeout(&mut self, timeout: Duration) -> Result<(), ClientError> {
         if self.late || self.timeout == timeout {
@@ -321,7 +328,7 @@ impl Connection {
         loop {
             let (response, sockets) = self.answer()?;
             let Response::Records { records, last } = response else {
-                return Err(ClientError::UnexpectedResponse);
+                return Err(self.unexpected());
             };
             let mut sockets = sockets.into_iter();
             all.extend(records.into_iter().map(|(record, count)| RecordWithSockets {
@@ -356,7 +363,7 @@ impl Connection {
             let changes = run.iter().map(|change| sent(change)).collect();
             serde_json::to_vec(&Request::Change { changes, last })
         };
-        message::packets(
+        let too_long = message::packets(
             &changes,
             |change| sockets(change).len(),
             text,
@@ -367,11 +374,25 @@ impl Connection {
             },
         )
         .map_err(|error| self.broken(error))?;
-        match self.answer()?.0 {
-            Response::Changed(refusals) => Ok(refusals),
-            _ => Err(ClientError::UnexpectedResponse),
+        let mut refusals: Vec<_> = too_long.into_iter().map(|change| refusal_of_length(change)).collect();
+        loop {
+            match self.answer()?.0 {
+                Response::Refused(more) => refusals.extend(more),
+                Response::Changed(last) => {
+                    refusals.extend(last);
+                    return Ok(refusals);
+                }
+                _ => return Err(self.unexpected()),
+            }
         }
     }
+}
+
+/// The refusal of a change that is not sent, since no message can hold it.
+fn refusal_of_length(change: &Change) -> Refusal {
+    let reason =
+        format!("its text is longer than a message to the relay may be ({MAX_BYTES} bytes): shorten it");
+    Refusal { key: change.key(), reason }
 }
 
 fn sockets(change: &Change) -> &[Arc<OwnedFd>] {
@@ -395,12 +416,7 @@ fn own_outcome(changes: &[Change], refusals: &[Refusal]) -> Result<(), ClientErr
     }
     let own: Vec<Refusal> = refusals
         .iter()
-        .filter(|refusal| {
-            changes.iter().any(|change| match change {
-                Change::Insert { record, .. } => record.key() == refusal.key,
-                Change::Remove(key) => *key == refusal.key,
-            })
-        })
+        .filter(|refusal| changes.iter().any(|change| change.key() == refusal.key))
         .cloned()
         .collect();
     if own.is_empty() { Ok(()) } else { Err(ClientError::Refused(own)) }

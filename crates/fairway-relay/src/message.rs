@@ -98,6 +98,8 @@ pub(crate) enum Request<R = Record> {
 pub(crate) enum Response<R = Record> {
     /// To `Hello`.
     Hello(Hello),
+    /// The refusals that do not fit into `Changed`; it follows.
+    Refused(Vec<Refusal>),
     /// To the last part of a change.
     Changed(Vec<Refusal>),
     /// To `ProxiedBytes`.
@@ -166,19 +168,21 @@ pub(crate) fn receive(from: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<
     Ok((received.bytes, sockets))
 }
 
-/// Splits `items` into runs that fit into packets, and calls `emit` with each run's text.
+/// Splits `items` into runs that fit into packets, and calls `emit` with each run's text. Returns the items that are
+/// longer than a packet, which are in no run.
 ///
 /// `sockets` says how many sockets an item brings; `text` writes a run, knowing if it is the last.
-/// There is at least one run.
+/// There is at least one run, and the last one may be empty.
 pub(crate) fn packets<T>(
     items: &[T],
     sockets: impl Fn(&T) -> usize,
     text: impl Fn(&[T], bool) -> Result<Vec<u8>, serde_json::Error>,
     mut emit: impl FnMut(&[T], Vec<u8>) -> Result<(), MessageError>,
-) -> Result<(), MessageError> {
+) -> Result<Vec<&T>, MessageError> {
     let mut rest = items;
+    let mut too_long = Vec::new();
     let mut guess = 256;
-    loop {
+    'runs: loop {
         let mut carried = 0;
         let fitting = rest.iter().take_while(|item| {
             carried += sockets(item);
@@ -190,8 +194,10 @@ pub(crate) fn packets<T>(
             if bytes.len() <= MAX_BYTES {
                 break bytes;
             }
-            if count <= 1 {
-                return Err(MessageError::Truncated);
+            if let (0 | 1, Some((first, others))) = (count, rest.split_first()) {
+                too_long.push(first);
+                rest = others;
+                continue 'runs;
             }
             count /= 2;
         };
@@ -201,7 +207,7 @@ pub(crate) fn packets<T>(
         emit(run, bytes)?;
         rest = after;
         if rest.is_empty() {
-            return Ok(());
+            return Ok(too_long);
         }
     }
 }

@@ -116,6 +116,14 @@ pub enum Change {
 }
 
 impl Change {
+    /// The key of the inserted or removed record.
+    pub fn key(&self) -> RecordKey {
+        match self {
+            Self::Insert { record, .. } => record.key(),
+            Self::Remove(key) => key.clone(),
+        }
+    }
+
     /// The key of the inserted record.
     pub fn inserted(&self) -> Option<RecordKey> {
         match self {

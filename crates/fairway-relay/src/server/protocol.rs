@@ -281,9 +281,12 @@ impl Relay {
                 }
                 let batch = std::mem::take(&mut daemon.batch);
                 let refusals = batch.into_iter().filter_map(|(change, sockets)| self.change(change, sockets));
-                let refusals = refusals.collect();
+                let refusals: Vec<_> = refusals.collect();
                 self.share_descriptors();
-                Ok(vec![answer(&Response::Changed(refusals))?])
+                answers(&refusals, |run, last| match last {
+                    true => Response::Changed(run),
+                    false => Response::Refused(run),
+                })
             }
             Request::ProxiedBytes => self.proxied_bytes(),
             Request::Counters => Ok(vec![answer(&Response::Counters(RelayCounters {
@@ -406,20 +409,7 @@ impl Relay {
     /// The number of bytes proxied through each port.
     fn proxied_bytes(&self) -> Result<Vec<Answer>, MessageError> {
         let all: Vec<_> = self.proxy.proxied_bytes().collect();
-        let text = |run: &[_], last| {
-            serde_json::to_vec(&Response::<Record>::ProxiedBytes { ports: run.to_vec(), last })
-        };
-        let mut answers = Vec::new();
-        message::packets(
-            &all,
-            |_| 0,
-            text,
-            |_, bytes| {
-                answers.push(Answer { bytes, attached: Vec::new() });
-                Ok(())
-            },
-        )?;
-        Ok(answers)
+        answers(&all, |ports, last| Response::ProxiedBytes { ports, last })
     }
 
     /// Describes the table, with all sockets if asked for.
@@ -468,6 +458,25 @@ impl Relay {
         })?;
         Ok(answers)
     }
+}
+
+/// The packets of a long answer without sockets.
+fn answers<T: Clone>(
+    items: &[T],
+    response: impl Fn(Vec<T>, bool) -> Response,
+) -> Result<Vec<Answer>, MessageError> {
+    let mut answers = Vec::new();
+    let text = |run: &[T], last| serde_json::to_vec(&response(run.to_vec(), last));
+    message::packets(
+        items,
+        |_| 0,
+        text,
+        |_, bytes| {
+            answers.push(Answer { bytes, attached: Vec::new() });
+            Ok(())
+        },
+    )?;
+    Ok(answers)
 }
 
 fn answer(response: &Response) -> Result<Answer, MessageError> {

@@ -240,6 +240,57 @@ fn refused_changes_are_named_and_the_others_are_in_force() {
 }
 
 #[test]
+fn a_record_that_no_message_can_hold_is_refused_and_no_other() {
+    let relay = TestRelay::start();
+    let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    let insert = |record| Change::Insert { record, sockets: Vec::new() };
+    let long = "a".repeat(200_000);
+    let (web, long) =
+        (names(1, &["web"], address), [2, 3].map(|n| Record::Names(names(n, &[&long], address))));
+    let changes = [&long[0], &Record::Names(web.clone()), &long[1]].map(|record| insert(record.clone()));
+    let Err(ClientError::Refused(refusals)) = relay.client.apply(changes.into()) else { panic!("accepted") };
+    let keys: Vec<_> = refusals.into_iter().map(|refusal| refusal.key).collect();
+    assert_eq!(keys, long.map(|record| record.key()));
+    let known = relay.client.describe().unwrap();
+    assert!(known.len() == 2 && known.contains(&Record::Names(web)), "{known:?}");
+}
+
+#[test]
+fn more_refusals_than_one_message_can_hold_all_arrive() {
+    let relay = TestRelay::start();
+    let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let missing = (1..=3_000).map(|port_number| {
+        let record = port(Protocol::Tcp, address(port_number), address(9));
+        Change::Insert { record, sockets: Vec::new() }
+    });
+    let Err(ClientError::Refused(refusals)) = relay.client.apply(missing.collect()) else {
+        panic!("nothing refused")
+    };
+    assert_eq!(refusals.len(), 3_000);
+    assert_eq!(relay.client.describe().unwrap().len(), 1);
+}
+
+#[test]
+fn a_response_to_another_request_closes_the_connection() {
+    let (ours, theirs) = rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    let hello = br#"{"Hello":{"version":"1","pid":1,"confinement":[],"missing":[],"has_counters":true}}"#;
+    let late = br#"{"Changed":[]}"#;
+    for answer in [hello.as_slice(), late, late] {
+        crate::message::send(&theirs, answer, &[]).unwrap();
+    }
+    let client = RelayClient::greet(ours).unwrap();
+    assert!(matches!(client.counters(), Err(ClientError::UnexpectedResponse)));
+    // What came late is no answer to the next request.
+    assert!(matches!(client.apply(Vec::new()), Err(ClientError::Connection(_))));
+}
+
+#[test]
 fn threads_that_change_the_table_at_once_get_their_own_outcomes() {
     let relay = TestRelay::start();
     thread::scope(|scope| {
