@@ -71,7 +71,7 @@ impl FormerRelays {
 }
 
 /// Whether a process has the name of a relay.
-fn is_relay(pid: u32) -> bool {
+pub(super) fn is_relay(pid: u32) -> bool {
     let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     arguments.split(|byte| *byte == 0).next() == Some(PROCESS_NAME.as_bytes())
 }

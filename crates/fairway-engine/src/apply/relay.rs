@@ -225,3 +225,6 @@ fn relay_key(key: &Key, object: &Object) -> Option<RecordKey> {
         _ => relay_record(key, object).map(|record| record.key()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use fairway_core::traffic::RelayCounters;
+use fairway_kernel::process::{self, Process};
 use fairway_kernel::unix_socket;
 use fairway_model::Protocol;
 use fairway_relay::client::{ClientError, PendingConnection, RelayClient};
@@ -17,7 +18,7 @@ use fairway_relay::table::{Change, Hello, ProxiedBytes, Record, RecordKey, Recor
 use rustix::net::SocketType;
 use rustix::process::{Resource, getrlimit};
 
-use super::former_relays::FormerRelays;
+use super::former_relays::{FormerRelays, is_relay};
 use crate::ApplyError;
 use crate::port_sockets::SPARE_DESCRIPTORS;
 
@@ -66,8 +67,13 @@ impl RelayLink {
         former: &FormerRelays,
         start: StartRelay,
     ) -> Result<(Self, Vec<RecordWithSockets>), ApplyError> {
-        let found = RelayClient::connect(&path)
-            .and_then(|client| client.describe_with_sockets().map(|held| (client, held)));
+        let found = RelayClient::connect(&path).and_then(|client| match client.describe_with_sockets() {
+            Err(error) if !error.relay_is_alive() => {
+                kill(client.hello().pid);
+                Err(error)
+            }
+            described => described.map(|held| (client, held)),
+        });
         let mut is_new = false;
         let (client, held) = match found {
             Ok((_, held)) if !fits(&held) => {
@@ -125,12 +131,7 @@ impl RelayLink {
     /// until that is done.
     pub fn catch_up(&self, desired: impl FnOnce() -> Vec<Change>) -> Result<(), ApplyError> {
         let client = self.client.write().unwrap_or_else(PoisonError::into_inner);
-        let known = client.describe()?;
-        let mut changes = desired();
-        let kept: HashSet<RecordKey> = changes.iter().filter_map(Change::inserted).collect();
-        let gone = known.into_iter().map(|record| record.key()).filter(|key| !kept.contains(key));
-        changes.extend(gone.map(Change::Remove));
-        Ok(client.apply(changes)?)
+        catch_up(&client, desired())
     }
 
     /// Applies changes to the relay's table.
@@ -158,16 +159,32 @@ impl RelayLink {
         self.client().apply(Vec::new()).is_ok()
     }
 
-    /// Replaces a relay that has ended, and sends the records of `desired` to the new one. Other callers wait until
-    /// that is done.
+    /// Connects to the relay again, or starts another one if it has ended, and sends it the records of `desired`. Other
+    /// callers wait until that is done.
+    ///
+    /// # Errors
+    /// The relay runs and does not answer, no other one can be started, or it refuses records.
     pub fn restart(&self, desired: impl FnOnce() -> Vec<Change>) -> Result<(), ApplyError> {
         let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have restarted the relay already.
         if client.apply(Vec::new()).is_err() {
-            *client = Arc::new(start_at(&self.path, &self.start)?);
+            // A relay outlives its connection, and carries those of the clients.
+            let next = match RelayClient::connect(&self.path) {
+                Err(error) if !error.relay_is_alive() => {
+                    kill(client.hello().pid);
+                    start_at(&self.path, &self.start)?
+                }
+                connected => connected?,
+            };
+            *client = Arc::new(next);
             *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
-        Ok(client.apply(desired())?)
+        catch_up(&client, desired())
+    }
+
+    /// Kills the relay, if its process exists.
+    pub fn kill(&self) {
+        kill(self.hello().pid);
     }
 
     /// Ends the relay, with all connections that it carries.
@@ -199,6 +216,26 @@ impl RelayLink {
 impl Drop for RelayLink {
     fn drop(&mut self) {
         self.end_new();
+    }
+}
+
+/// Inserts records by `changes`, and removes all others.
+fn catch_up(client: &RelayClient, mut changes: Vec<Change>) -> Result<(), ApplyError> {
+    let known = client.describe()?;
+    let kept: HashSet<RecordKey> = changes.iter().filter_map(Change::inserted).collect();
+    let gone = known.into_iter().map(|record| record.key()).filter(|key| !kept.contains(key));
+    changes.extend(gone.map(Change::Remove));
+    Ok(client.apply(changes)?)
+}
+
+/// Kills a relay that cannot be reached: with its sockets it would take clients from the next one.
+fn kill(pid: u32) {
+    // The pid is the one in the relay's own pid namespace, where it may be that of another process.
+    if !is_relay(pid) {
+        return;
+    }
+    if let Err(error) = process::identity(pid).and_then(Process::open).and_then(|relay| relay.kill()) {
+        tracing::debug!(%error, pid, "failed to kill the relay (process {pid}): {error}");
     }
 }
 

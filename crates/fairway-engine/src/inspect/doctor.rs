@@ -15,7 +15,7 @@ use fairway_inspect::doctor::{
     PortFinding, RESOLVER_TABLE, RelayState, StoreOutage, UnheldPort, Usage, examine,
 };
 use fairway_kernel::iptables::Flavour;
-use fairway_kernel::{limits, port_holder, process, sysctl};
+use fairway_kernel::{limits, port_holder, sysctl};
 use fairway_model::{Backend, Sandbox, SandboxId, Settings};
 use fairway_ruleset::{Family, Table};
 
@@ -164,15 +164,7 @@ impl Inspector {
 
     /// Kills a relay that does not answer, if its process exists, and starts a new one.
     fn replace_relay(&self) -> Result<(), EngineError> {
-        let pid = self.applier.relay.hello().pid;
-        let own = std::fs::read_link("/proc/self/exe").ok();
-        // The pid is the one in the relay's own pid namespace: the process has to run the same program.
-        if own.is_some() && std::fs::read_link(format!("/proc/{pid}/exe")).ok() == own {
-            let relay = process::identity(pid).and_then(process::Process::open);
-            if let Err(error) = relay.and_then(|relay| relay.kill()) {
-                tracing::debug!(%error, pid, "failed to kill the relay (process {pid}): {error}");
-            }
-        }
+        self.applier.relay.kill();
         Ok(self.applier.restart_relay(&self.committer.pipeline)?)
     }
 

@@ -3,6 +3,7 @@ use std::mem::MaybeUninit;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 
+use fairway_core::object::SocketUse;
 use fairway_relay::server::{self, Configuration};
 use fairway_relay::table::Record;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
@@ -97,4 +98,33 @@ fn the_relay_of_an_engine_that_does_not_start_is_ended() {
         assert_eq!(ended.recv_timeout(within).is_err(), starts);
         assert_eq!(path.exists(), starts);
     }
+}
+
+#[test]
+fn a_relay_whose_connection_is_lost_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("relay.sock");
+    let (send, started) = std::sync::mpsc::channel();
+    let start: StartRelay = Box::new(move |listener| {
+        let _ = send.send(());
+        std::thread::spawn(move || server::run(listener, Configuration::default()));
+        Ok(())
+    });
+    let former = FormerRelays::under(directory.path());
+    let (link, _) = RelayLink::find_or_start(path.clone(), &former, start).unwrap();
+    let servers = |address: &str| Change::Insert {
+        record: Record::HostServers(vec![address.parse().unwrap()]),
+        sockets: Vec::new(),
+    };
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (protocol, address) = (Protocol::Tcp, socket.local_addr().unwrap());
+    let record = Record::Port { protocol, address, purpose: SocketUse::Proxy(address) };
+    link.apply(vec![Change::Insert { record, sockets: vec![Arc::new(socket.into())] }]).unwrap();
+    // The relay lets go of its daemon for another one.
+    drop(RelayClient::connect(&path).unwrap());
+    assert_eq!(link.look(), Health::Gone);
+    link.restart(|| vec![servers("10.9.9.9")]).unwrap();
+    assert_eq!(started.try_iter().count(), 1, "no other relay");
+    let expected = [Record::HostServers(vec!["10.9.9.9".parse().unwrap()])];
+    assert_eq!(link.client().describe().unwrap(), expected, "and no other record");
 }
