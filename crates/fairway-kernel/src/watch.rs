@@ -51,6 +51,8 @@ pub enum Event<K> {
     FileChanged(PathBuf),
     /// [`Waker::wake`] was called.
     Woken,
+    /// A file could not be watched anew after a change, which may hide the next one.
+    Failed(Error),
 }
 
 /// The object of a descriptor in the epoll set.
@@ -178,7 +180,7 @@ impl<K: Clone + PartialEq> Watch<K> {
     /// Waits for events, at most `timeout`; returns none only after a timeout.
     ///
     /// # Errors
-    /// [`Error::Refused`].
+    /// [`Error::Refused`]; no event was taken then.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Vec<Event<K>>, Error> {
         let timeout = timeout
             .map(|timeout| Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
@@ -192,7 +194,7 @@ impl<K: Clone + PartialEq> Watch<K> {
             for event in &ready[..count] {
                 // A copy: the field of a packed struct cannot be borrowed.
                 let data = event.data;
-                self.take(data.u64(), &mut events)?;
+                self.take(data.u64(), &mut events);
             }
             if count == 0 || !events.is_empty() {
                 return Ok(events);
@@ -200,14 +202,14 @@ impl<K: Clone + PartialEq> Watch<K> {
         }
     }
 
-    fn take(&self, token: u64, events: &mut Vec<Event<K>>) -> Result<(), Error> {
+    fn take(&self, token: u64, events: &mut Vec<Event<K>>) {
         match token {
             WAKE => {
                 // Resets the counter; if another read did, nothing is lost.
                 let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
                 events.push(Event::Woken);
             }
-            NOTIFY => self.state().directories.read(&self.inotify, events)?,
+            NOTIFY => self.state().directories.read(&self.inotify, events),
             token => {
                 if let Some(held) = self.state().processes.remove(&token) {
                     // The descriptor may have a duplicate in a process being started.
@@ -220,7 +222,6 @@ impl<K: Clone + PartialEq> Watch<K> {
                 }
             }
         }
-        Ok(())
     }
 
     fn hold(&self, key: K, process: Process, namespace: bool) -> Result<(), Error> {

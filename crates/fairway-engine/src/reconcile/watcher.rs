@@ -79,6 +79,7 @@ fn run(
                 // The next command needs what the user wrote.
                 Event::FileChanged(_) => schedule.at(Task::FollowHost, clock()),
                 Event::Woken => {}
+                Event::Failed(error) => tracing::warn!(%error, "failed to watch {RESOLV_CONF}: {error}"),
             }
         }
     }

@@ -29,7 +29,7 @@ fn mask() -> WatchFlags {
 }
 
 /// Why a name in a directory is watched.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Target<K> {
     /// It is a namespace with this key.
     Namespace(K, Namespace),
@@ -112,8 +112,8 @@ impl<K: Clone + PartialEq> Directories<K> {
         });
     }
 
-    /// Reads inotify events and adds the resulting events.
-    pub fn read(&mut self, inotify: &OwnedFd, events: &mut Vec<Event<K>>) -> Result<(), Error> {
+    /// Reads inotify events and adds the resulting events, of which a failure is one: no other event is lost by it.
+    pub fn read(&mut self, inotify: &OwnedFd, events: &mut Vec<Event<K>>) {
         let mut touched = Vec::new();
         let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
         let mut reader = inotify::Reader::new(inotify, &mut buffer);
@@ -125,7 +125,10 @@ impl<K: Clone + PartialEq> Directories<K> {
                 }
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
-                Err(errno) => return Err(Error::Refused { action: "read from inotify", errno }),
+                Err(errno) => {
+                    events.push(Event::Failed(Error::Refused { action: "read from inotify", errno }));
+                    break;
+                }
             }
         }
         let mut files = BTreeSet::new();
@@ -143,10 +146,11 @@ impl<K: Clone + PartialEq> Directories<K> {
             }
         }
         for path in files {
-            self.renew(inotify, &path)?;
+            if let Err(error) = self.renew(inotify, &path) {
+                events.push(Event::Failed(error));
+            }
             events.push(Event::FileChanged(path));
         }
-        Ok(())
     }
 
     /// Adds the targets of an inotify event.
@@ -173,20 +177,25 @@ impl<K: Clone + PartialEq> Directories<K> {
         }
     }
 
-    /// Watches a file anew: its links may lead elsewhere now, and it may be another file.
+    /// Watches a file anew: its links may lead elsewhere now, and it may be another file. After a failure it is watched
+    /// where it was, too.
     fn renew(&mut self, inotify: &OwnedFd, path: &Path) -> Result<(), Error> {
         let old = std::mem::take(&mut self.names);
         let followed = self.follow(inotify, path);
         for (number, names) in old {
             for (name, targets) in names {
-                let kept = targets.into_iter().filter(|t| !matches!(t, Target::File(other) if other == path));
                 let entry = self.names.entry(number).or_default().entry(name).or_default();
-                entry.extend(kept);
+                for target in targets {
+                    let renewed = followed.is_ok() && matches!(&target, Target::File(it) if it == path);
+                    if !renewed && !entry.contains(&target) {
+                        entry.push(target);
+                    }
+                }
             }
         }
         self.retain(inotify, |_| true);
         match followed {
-            // The directory is missing for now; the file is not watched until it is followed anew.
+            // The directory is missing for now.
             Err(Error::Refused { errno: Errno::NOENT, .. }) => Ok(()),
             result => result,
         }

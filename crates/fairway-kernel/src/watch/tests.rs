@@ -115,6 +115,37 @@ fn a_file_is_followed_through_links_and_replacements() {
 }
 
 #[test]
+fn a_file_that_cannot_be_watched_hides_no_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("resolv.conf");
+    let lead_to = |target: &str| {
+        let _ = std::fs::remove_file(&path);
+        std::os::unix::fs::symlink(target, &path).unwrap();
+    };
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    lead_to("file");
+    let watch = Watch::new().unwrap();
+    watch.file(&path).unwrap();
+    let mut child = child();
+    watch.process("child", process::identity(child.id()).unwrap()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    lead_to("file/is/no/directory");
+    let mut events = Vec::new();
+    for _ in 0..3 {
+        events.extend(watch.wait(NOW).unwrap());
+    }
+    let failed =
+        |event: &Event<_>| matches!(event, Event::Failed(Error::Refused { errno: Errno::NOTDIR, .. }));
+    assert!(events.iter().any(failed), "{events:?}");
+    for event in [Event::ProcessEnded("child"), Event::FileChanged(path.clone())] {
+        assert!(events.contains(&event), "{event:?} of {events:?}");
+    }
+    lead_to("file");
+    assert_eq!(watch.wait(SOON), Ok(vec![Event::FileChanged(path)]), "it is watched all the same");
+}
+
+#[test]
 fn paths_without_a_directory_are_refused() {
     let watch = Watch::<()>::new().unwrap();
     for path in ["resolv.conf", "/"] {

@@ -165,6 +165,7 @@ impl Server {
                         reload = true;
                     }
                     Event::Woken => {}
+                    Event::Failed(error) => tracing::error!(%error, "failed to watch {RESOLV_CONF}: {error}"),
                 }
             }
             while let Ok(signal) = self.signals.try_recv() {
