@@ -41,8 +41,9 @@ impl Disk {
             }
             // No daemon of the version before may write to it meanwhile.
             let _lock = Lock::take(&old, wait)?;
-            create(&files, &legacy::read(&old)?).map_err(|error| StoreError::creating(path, error))?;
-            legacy::retire(path).map_err(io)?;
+            create(&files, &legacy::read(&old)?)
+                .and_then(|()| legacy::retire(&files, path))
+                .map_err(|error| StoreError::creating(path, error))?;
         } else if !files.snapshot.try_exists().map_err(io)? {
             for journal in [&files.journal, &companion_file(&old, ".journal")] {
                 if journal::is_used(journal).map_err(io)? {

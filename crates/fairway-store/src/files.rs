@@ -75,7 +75,12 @@ impl Files {
 
     /// Puts the draft in the place of the snapshot, durably.
     pub(crate) fn publish_draft(&self) -> Result<(), FileError> {
-        self.perform("rename", &self.draft, || fs::rename(&self.draft, &self.snapshot))?;
+        self.rename(&self.draft, &self.snapshot)
+    }
+
+    /// Renames a file in the directory of the store, durably.
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        self.perform("rename", from, || fs::rename(from, to))?;
         self.sync_directory()
     }
 

@@ -7,7 +7,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHand
 
 use crate::change::Records;
 use crate::error::StoreError;
-use crate::files::companion_file;
+use crate::files::{FileError, Files, companion_file};
 use crate::journal::{self, Layout};
 
 const FORMAT: u64 = 1;
@@ -27,10 +27,10 @@ pub(crate) fn database(path: &Path) -> PathBuf {
 /// All files that a store of this format leaves at `path`, by their suffixes.
 pub(crate) const SUFFIXES: [&str; 4] = [".redb", ".redb.old", ".redb.journal", ".redb.lock"];
 
-/// Renames the database, so that it is not migrated again. Its journal keeps its name: for want of its database, the
+/// Renames the database durably, so that it is not migrated again. Its journal keeps its name: for want of its database, the
 /// version before then refuses to start with an empty store.
-pub(crate) fn retire(path: &Path) -> std::io::Result<()> {
-    std::fs::rename(database(path), companion_file(path, ".redb.old"))
+pub(crate) fn retire(files: &Files, path: &Path) -> Result<(), FileError> {
+    files.rename(&database(path), &companion_file(path, ".redb.old"))
 }
 
 /// Reads all records of a database and its journal.

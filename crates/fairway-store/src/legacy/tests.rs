@@ -2,6 +2,7 @@ use std::fs;
 use std::time::Duration;
 
 use super::*;
+use crate::disk::Disk;
 use crate::{Change, Store};
 
 /// A store of version 0.1.0 that was killed: its database has the network `web` with the sandbox `shop`; its journal the
@@ -48,6 +49,15 @@ fn the_store_of_the_version_before_is_migrated_with_nothing_lost() {
     assert!(!database(&path).exists());
     Store::delete(&path).unwrap();
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_database_is_renamed_durably_before_a_change_can_be_written() {
+    let (_directory, path) = old_store();
+    let log = Disk::open(&path, Duration::ZERO).unwrap().files.faults.log();
+    let renamed = log.iter().position(|operation| operation == "rename world.redb").unwrap();
+    let directory = path.parent().unwrap().file_name().unwrap();
+    assert_eq!(log[renamed + 1..], [format!("sync {}", directory.display())]);
 }
 
 #[test]
