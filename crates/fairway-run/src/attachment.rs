@@ -5,6 +5,7 @@
 //! from then on, as Docker frames it (`moby/api`, "Stream format"): as it is from a terminal, else in frames with the
 //! number of the stream and a length. What it sends is input, until it ends its direction.
 
+mod listener;
 pub(super) mod server;
 
 use std::fs::File;

@@ -4,16 +4,19 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use super::{Purpose, socket_of, with_short_path};
+use super::listener::Listener;
+use super::{Purpose, socket_of};
 use crate::log::Stream;
 
+/// How many clients a command has at once; further ones wait.
+const MOST_CLIENTS: usize = 128;
 /// How much output waits for a client before the command has to wait, as in Docker.
 const MOST_OUTPUT: usize = 1_000_000;
 /// How much input waits for the command before clients have to wait.
@@ -26,7 +29,7 @@ const LAST: Duration = Duration::from_secs(10);
 /// The clients of one command.
 #[derive(Debug)]
 pub(crate) struct Attachments {
-    listener: UnixListener,
+    listener: Listener,
     path: PathBuf,
     clients: Vec<Client>,
     input: Option<Input>,
@@ -85,8 +88,7 @@ impl Attachments {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = with_short_path(&path, UnixListener::bind)?;
-        listener.set_nonblocking(true)?;
+        let listener = Listener::bind(&path)?;
         Ok(Self { listener, path, clients: Vec::new(), input, terminal })
     }
 
@@ -103,7 +105,9 @@ impl Attachments {
 
     /// What there is to wait for.
     pub(crate) fn watch<'a>(&'a self, watched: &mut Vec<PollFd<'a>>) {
-        watched.push(PollFd::new(&self.listener, PollFlags::IN));
+        if self.clients.len() < MOST_CLIENTS {
+            watched.push(self.listener.watched());
+        }
         let takes_input = self.input.as_ref().is_none_or(|input| input.pending.len() < MOST_INPUT);
         for client in &self.clients {
             let mut flags = PollFlags::empty();
@@ -120,18 +124,11 @@ impl Attachments {
 
     /// Does what can be done without waiting.
     pub(crate) fn turn(&mut self) {
-        while let Ok((stream, _)) = self.listener.accept() {
-            if stream.set_nonblocking(true).is_ok() {
-                let (greeting, output) = (Vec::new(), VecDeque::new());
-                self.clients.push(Client {
-                    stream,
-                    greeting,
-                    purpose: None,
-                    output,
-                    sends: true,
-                    gone: false,
-                });
-            }
+        while self.clients.len() < MOST_CLIENTS
+            && let Some(stream) = self.listener.accept()
+        {
+            let (greeting, output) = (Vec::new(), VecDeque::new());
+            self.clients.push(Client { stream, greeting, purpose: None, output, sends: true, gone: false });
         }
         for client in &mut self.clients {
             client.receive(&mut self.input, self.terminal.as_ref());
@@ -337,5 +334,24 @@ mod tests {
         server.turn();
         assert!(!server.is_full());
         assert_eq!(input.read(&mut piece).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+    #[test]
+    fn clients_wait_for_a_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let (mut server, _input) = server(&log, false);
+        let first: Vec<_> = (0..MOST_CLIENTS).map(|_| attach(&log, false).unwrap().unwrap()).collect();
+        let mut next = attach(&log, false).unwrap().unwrap();
+        server.turn();
+        assert_eq!(server.count(), MOST_CLIENTS);
+        drop(first);
+        server.turn();
+        server.turn();
+        assert_eq!(server.count(), 1);
+        server.write(Stream::Stdout, b"x");
+        server.finish();
+        let mut output = Vec::new();
+        next.read_to_end(&mut output).unwrap();
+        assert_eq!(output.last(), Some(&b'x'));
     }
 }
