@@ -239,9 +239,19 @@ impl Started {
         if let Some(terminal) = terminal {
             let (input, received) = mpsc::channel(QUEUE);
             tokio::spawn(async move {
-                let copied = terminal.copy(received, send);
-                let code = exit_code(&mut child).await;
-                copied.await;
+                let code = match terminal.copy(received, send) {
+                    Ok(copied) => {
+                        let code = exit_code(&mut child).await;
+                        copied.await;
+                        code
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "failed to start the threads of a terminal: {error}");
+                        // It may have ended already.
+                        let _ = child.kill().await;
+                        NOT_EXECUTED
+                    }
+                };
                 self.end(code);
             });
             let input = (asked.attach_stdin && !detach).then_some(input);

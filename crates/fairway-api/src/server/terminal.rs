@@ -43,23 +43,20 @@ impl Terminal {
         Ok(tcsetwinsize(&self.0, size)?)
     }
 
-    /// Writes what `input` receives, and sends what the command prints. Returns when the command's end is closed and
-    /// all was sent.
+    /// Writes what `input` receives, and sends what the command prints. The future ends when the command's end is closed
+    /// and all was sent.
+    ///
+    /// # Errors
+    /// There are no more threads.
     pub(super) fn copy(
         self: &Arc<Self>,
         mut input: mpsc::Receiver<Bytes>,
         output: mpsc::Sender<Bytes>,
-    ) -> impl Future<Output = ()> + use<> {
+    ) -> io::Result<impl Future<Output = ()> + use<>> {
         let (terminal, reader) = (Arc::clone(self), Arc::clone(self));
         let (done, copied) = oneshot::channel();
-        std::thread::spawn(move || {
-            while let Some(piece) = input.blocking_recv() {
-                if (&terminal.0).write_all(&piece).is_err() {
-                    return;
-                }
-            }
-        });
-        std::thread::spawn(move || {
+        let thread = || std::thread::Builder::new().name("terminal".to_owned());
+        thread().spawn(move || {
             let mut piece = vec![0; PIECE];
             // EIO says that the command's end is closed.
             while let Ok(read @ 1..) = (&reader.0).read(&mut piece) {
@@ -68,7 +65,14 @@ impl Terminal {
                 let _ = output.blocking_send(Bytes::copy_from_slice(read));
             }
             let _ = done.send(());
-        });
-        async move { drop(copied.await) }
+        })?;
+        thread().spawn(move || {
+            while let Some(piece) = input.blocking_recv() {
+                if (&terminal.0).write_all(&piece).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(async move { drop(copied.await) })
     }
 }
