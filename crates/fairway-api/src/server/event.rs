@@ -51,7 +51,8 @@ pub(super) fn stream(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
     let now = engine.now();
     // Without `since`, only new events are sent, as by Docker.
     let since = wanted.since.or(wanted.until.is_none().then_some(now)).unwrap_or(now);
-    let left = wanted.until.map(|until| Duration::from_nanos(u64::try_from(until - now).unwrap_or(0)));
+    let left =
+        wanted.until.map(|until| Duration::from_nanos(u64::try_from(until.saturating_sub(now)).unwrap_or(0)));
     let (send, receive) = mpsc::channel(QUEUE);
     let lost = Arc::new(AtomicU64::new(0));
     engine.watch(Box::new(move |happened| {

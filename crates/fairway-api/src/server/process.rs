@@ -221,7 +221,7 @@ fn columns(line: &str) -> Vec<String> {
 
 /// Nanoseconds since 1970 as seconds with a fraction.
 fn seconds(nanoseconds: i64) -> String {
-    format!("{}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000)
+    format!("{}.{:09}", nanoseconds.div_euclid(1_000_000_000), nanoseconds.rem_euclid(1_000_000_000))
 }
 
 pub(super) fn unstarted(error: &std::io::Error) -> Failure {

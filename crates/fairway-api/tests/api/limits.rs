@@ -180,3 +180,12 @@ fn a_connection_that_is_handed_over_is_a_stream() {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+#[test]
+fn events_until_the_earliest_time_end_at_once() {
+    let server = RunningServer::start();
+    let mut stream =
+        send(&server, "GET /events?until=-9223372036 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!(status(&mut stream), 200);
+    stream.read_to_end(&mut Vec::new()).unwrap();
+}
