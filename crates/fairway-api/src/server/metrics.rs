@@ -10,7 +10,7 @@ use fairway_inspect::metrics::{MEDIA_TYPE, text};
 use fairway_model::RefusalKind;
 use hyper::Method;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -23,8 +23,8 @@ use crate::engine_api::{EngineApi, Failure};
 pub(super) const SCRAPES_AT_ONCE: usize = 2;
 /// How many connections to the TCP address there may be; further ones wait.
 const CONNECTIONS: usize = 32;
-/// How long a client there may take to send the head of a request, and stay without one.
-const READING: Duration = Duration::from_secs(30);
+/// How long one may take, for one request and its reply.
+const CONNECTION: Duration = Duration::from_secs(60);
 /// How long to wait before the next connection when the process is out of file descriptors.
 const REST: Duration = Duration::from_millis(50);
 
@@ -112,12 +112,13 @@ async fn connection(stream: TcpStream, metrics: Metrics) {
             Ok::<_, Infallible>(reply.into_response())
         }
     });
+    // A client that neither sends nor reads would keep its place for ever.
     let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(READING)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection for metrics ended early: {error}");
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics ended early: {error}"),
+        Err(error) => tracing::debug!(%error, "a connection for metrics took too long: {error}"),
     }
 }
