@@ -18,7 +18,7 @@ pub(super) enum Framing {
 }
 
 impl Framing {
-    /// How a client expects what a container writes: as it is if it asked for a terminal, which Fairway's have not.
+    /// How a client expects what a container writes: as it is if it has a terminal.
     pub(super) fn of(sandbox: &Sandbox) -> Self {
         if sandbox.options.tty { Self::Raw } else { Self::Multiplexed }
     }
