@@ -121,7 +121,7 @@ impl Applier {
         });
     }
 
-    /// Sends changes to the relay. A relay that has ended is started again with all records. A relay that does not
+    /// Sends changes to the relay. A relay that has ended is replaced by one with all records. A relay that does not
     /// answer gets the changes when it does: until then the daemon's duplicates hold the new sockets.
     fn relay_apply(
         &self,
@@ -138,7 +138,7 @@ impl Applier {
         match self.relay.apply(changes) {
             Err(ClientError::Connection(reason)) => {
                 let Some(desired) = desired else { return Ok(()) };
-                tracing::warn!(%reason, "restarting the relay: {reason}");
+                tracing::warn!(%reason, "connecting to the relay again, or starting another one: {reason}");
                 self.restart_relay(desired)
             }
             Err(ClientError::Timeout(_)) => {
@@ -170,7 +170,7 @@ impl Applier {
         self.relay.catch_up(|| self.relay_state(desired))
     }
 
-    /// Starts another relay and sends it all records.
+    /// Connects to the relay again, or starts another one, and sends it all records.
     pub fn restart_relay(&self, desired: &dyn Desired) -> Result<(), ApplyError> {
         // The Plan is read while no other thread talks to the relay: a thread that changes it meanwhile sends its
         // changes to the new relay afterwards.

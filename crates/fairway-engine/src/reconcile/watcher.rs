@@ -158,7 +158,7 @@ impl Work for Loop<'_> {
 }
 
 impl Reconciler {
-    /// Checks whether the relay answers, and restarts one that has ended.
+    /// Checks whether the relay answers, connects to it again, and replaces one that has ended.
     fn check_relay(&self) -> Result<(), EngineError> {
         let pid = self.applier.relay.hello().pid;
         match self.applier.relay.look() {
@@ -169,7 +169,10 @@ impl Reconciler {
                 self.applier.catch_up_relay(&self.committer.pipeline)?;
             }
             Health::Gone => {
-                tracing::warn!(pid, "restarting the relay: process {pid} has ended");
+                tracing::warn!(
+                    pid,
+                    "the relay (process {pid}) has ended or closed the connection; connecting again, or starting another one"
+                );
                 self.applier.restart_relay(&self.committer.pipeline)?;
             }
         }
