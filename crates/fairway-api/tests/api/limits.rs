@@ -65,6 +65,15 @@ fn a_refused_request_is_read_to_its_end_by_a_client_that_sends_all_first() {
 }
 
 #[test]
+fn events_until_the_earliest_time_end_at_once() {
+    let server = RunningServer::start();
+    let mut stream =
+        send(&server, "GET /events?until=-9223372036 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!(status(&mut stream), 200);
+    stream.read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
 fn any_number_of_stops_keeps_nothing_from_being_answered() {
     let server = RunningServer::start();
     let mut client = server.client();
@@ -179,13 +188,4 @@ fn a_connection_that_is_handed_over_is_a_stream() {
     while is_refused() {
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-#[test]
-fn events_until_the_earliest_time_end_at_once() {
-    let server = RunningServer::start();
-    let mut stream =
-        send(&server, "GET /events?until=-9223372036 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    assert_eq!(status(&mut stream), 200);
-    stream.read_to_end(&mut Vec::new()).unwrap();
 }
