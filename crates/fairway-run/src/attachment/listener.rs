@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_that_accepts_nobody_is_left_alone_for_a_while() {
+    fn a_socket_that_accepts_no_client_is_left_alone_for_a_while() {
         // It does not listen, and is reported as one out of descriptors is.
         let refusing = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
         let mut listener = Listener::of(refusing.into()).unwrap();
