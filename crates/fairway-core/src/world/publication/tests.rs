@@ -148,14 +148,17 @@ fn requests_above_a_limit_are_refused_with_the_limit() {
     let text = "too many published ports of a container: 196605 where 131070 is the limit: ask for fewer";
     assert_eq!(refusal, text);
     let request = EndpointRequest {
-        aliases: (0..10_001).map(|number| format!("a{number}")).collect(),
+        aliases: (0..20_000).map(|number| format!("a{number}")).collect(),
         ..EndpointRequest::default()
     };
     let network = crate::world::CreateNetwork { name: "net".to_owned(), ..Default::default() };
     world.apply(Command::CreateNetwork(network), 1, &mut rng).unwrap();
     let connect = Command::Connect { network: "net".to_owned(), sandbox: "web".to_owned(), request };
     let refusal = world.apply(connect, 1, &mut rng).unwrap_err();
-    assert_eq!(refusal.to_string(), "too many aliases: 10001 where 10000 is the limit: ask for fewer");
+    assert_eq!(
+        refusal.to_string(),
+        "too many bytes of aliases: 168890 where 98304 is the limit: ask for fewer"
+    );
     let ranges = (1..=257).map(|port| UnpublishRequest {
         host_address: None,
         host_ports: Some(PortRange { first: port, last: port + 1 }),
