@@ -59,6 +59,12 @@ impl World {
         self.gateway_mode(network, ipv4) != GatewayMode::Isolated && !inhibited
     }
 
+    /// Whether packets of the host for a network's subnet go to the network's bridge. The subnet of a macvlan network is on
+    /// its parent's LAN, and that of a ptp network is between sandboxes alone.
+    pub fn host_routes_to(&self, network: &Network, ipv4: bool) -> bool {
+        network.driver.has_bridge() && self.bridge_has_address(network, ipv4)
+    }
+
     /// Whether IPv6 is enabled on the bridge of a network. On an isolated network the bridge has no link-local address
     /// either.
     pub fn bridge_has_ipv6(&self, network: &Network) -> bool {

@@ -67,14 +67,17 @@ impl World {
     /// The routes of the host that overlap a network's subnets. A route within a subnet diverts traffic to endpoints; the
     /// addresses of a wider route that are in the subnet cannot be reached.
     pub fn overlapping_routes<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = &'a HostRoute> {
-        let meets =
-            |route: &&HostRoute| network.subnets.iter().any(|it| overlap(it.subnet, route.destination));
+        let meets = |route: &&HostRoute| {
+            let mut subnets = network.subnets.iter().map(|it| it.subnet);
+            subnets
+                .any(|it| overlap(it, route.destination) && self.host_routes_to(network, it.addr().is_ipv4()))
+        };
         // The host's own route to a LAN, or to the subnet of an existing bridge, is no overlap.
         let own = |route: &&HostRoute| {
             let uplink = network.uplink.as_ref();
             uplink.is_some_and(|it| route.interface == it.parent) || route.interface == network.bridge
         };
-        self.host.routes.iter().filter(meets).filter(move |route| !own(route))
+        self.host.routes.iter().filter(move |route| meets(route)).filter(move |route| !own(route))
     }
 
     /// Finds a network by full id, by name, or by a unique prefix of its id.

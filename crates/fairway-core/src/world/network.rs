@@ -197,9 +197,8 @@ impl World {
     /// addresses and routes.
     fn check_host_overlap(&self, network: &Network) -> Result<Vec<String>, Refusal> {
         let mut warnings = Vec::new();
-        let own = network.driver.has_bridge() && network.uplink.is_none();
-        for subnet in network.subnets.iter().filter(|_| own) {
-            if !self.bridge_has_address(network, subnet.subnet.addr().is_ipv4()) {
+        for subnet in network.subnets.iter().filter(|_| network.uplink.is_none()) {
+            if !self.host_routes_to(network, subnet.subnet.addr().is_ipv4()) {
                 continue;
             }
             if let Some(taken) = ipam::lost_host_address(subnet, &self.host, &network.bridge) {

@@ -10,6 +10,7 @@ use super::remedy::{is_docker_bridge, move_network};
 use super::{Finding, FindingKind, Observations, Severity};
 use crate::conflict::{Cause, FirewallConflict, ForeignTable, Owner, Path};
 use fairway_core::world::World;
+use fairway_model::address_range::overlap;
 use fairway_model::shell::quote;
 use fairway_ruleset::{Family, Policy};
 
@@ -318,8 +319,8 @@ pub(super) fn check_docker(world: &World, observed: &Observations) -> Vec<Findin
     for link in observed.links.iter().filter(|link| is_docker_bridge(world, link)) {
         for address in &link.addresses {
             let overlapping = world.networks().filter(|network| {
-                let subnets = &mut network.subnets.iter();
-                subnets.any(|it| it.subnet.contains(&address.addr()) || address.contains(&it.subnet))
+                let mut subnets = network.subnets.iter().map(|it| it.subnet);
+                subnets.any(|it| overlap(it, *address) && world.host_routes_to(network, it.addr().is_ipv4()))
             });
             findings.extend(overlapping.map(|network| {
                 FindingKind::Firewall(FirewallFinding::DockerOverlaps {

@@ -1,6 +1,6 @@
 use crate::world::tests::{network, refused, run, sandbox, start, world};
 use crate::world::{Command, CreateNetwork, CreateSandbox, NetworkChoice, Refusal};
-use fairway_model::{HostFacts, HostRoute, SandboxKind, SandboxOptions, Settings};
+use fairway_model::{HostFacts, HostRoute, ParentFacts, SandboxKind, SandboxOptions, Settings};
 
 #[test]
 fn a_container_in_the_namespace_of_another_is_owned_by_it() {
@@ -127,6 +127,40 @@ fn routes_that_overlap_a_network_are_found_in_both_directions() {
     run(&mut world, &mut rng, [Command::Configure { settings: Box::default(), host }]);
     let overlapping = world.overlapping_routes(world.find_network("app").unwrap());
     assert_eq!(overlapping.map(|it| it.interface.as_str()).collect::<Vec<_>>(), ["eth1", "tun0"]);
+}
+
+/// The subnet of a macvlan network is that of its parent's LAN, a ptp network is on no host, and the bridge of an isolated
+/// network has no address.
+#[test]
+fn no_route_overlaps_a_network_that_the_host_does_not_route_to() {
+    let (mut world, mut rng) = world();
+    let create = |name: &str, driver: &str, subnet: &str, option: Option<(&str, &str)>| {
+        let Command::CreateNetwork(request) = network(name, Some(subnet)) else { unreachable!() };
+        let options = option.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let parent = Some(ParentFacts::default());
+        let internal = name == "isolated";
+        Command::CreateNetwork(CreateNetwork {
+            driver: driver.to_owned(),
+            options,
+            parent,
+            internal,
+            ..request
+        })
+    };
+    let isolated = Some(("com.docker.network.bridge.gateway_mode_ipv4", "isolated"));
+    let networks = [
+        create("lan", "macvlan", "10.1.0.0/24", Some(("parent", "eth0"))),
+        create("pair", "ptp", "10.2.0.0/24", None),
+        create("isolated", "bridge", "10.3.0.0/24", isolated),
+        create("app", "bridge", "10.4.0.0/24", None),
+    ];
+    run(&mut world, &mut rng, networks);
+    let routes = ["10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24", "10.4.0.0/24"]
+        .map(|it| HostRoute { destination: it.parse().unwrap(), interface: "eth0".to_owned() });
+    let host = Box::new(HostFacts { routes: routes.to_vec(), ..HostFacts::default() });
+    run(&mut world, &mut rng, [Command::Configure { settings: Box::default(), host }]);
+    let overlapped = world.networks().filter(|it| world.overlapping_routes(it).next().is_some());
+    assert_eq!(overlapped.map(|it| it.name.as_str()).collect::<Vec<_>>(), ["app"]);
 }
 
 #[test]
