@@ -24,11 +24,12 @@ impl Host {
         let not_found =
             || HostError::NotFound { text: from.to_owned(), asker: from.to_owned(), because: None };
         let sender = self.peer(from)?.ok_or_else(not_found)?;
-        let origin = self.seen(sender.clone());
         let interface = zoned(from).1;
-        let query = |peer, name: &str, port| {
+        let query = |peer: Peer, name: &str, port| {
             let interface = zoned(name).1.or(interface).map(str::to_owned);
-            Query::between(origin.clone(), peer, port, interface)
+            let address = ByTopology.address(&self.topology, &peer, &sender).map(|it| it.is_ipv4());
+            let origin = self.seen(sender.clone(), peer.is_ipv4().or(address));
+            Query::between(origin, peer, port, interface)
         };
         let mut unclear = None;
         for (name, port) in readings(to) {
@@ -47,6 +48,7 @@ impl Host {
             return Err(error);
         }
         let (name, port) = split(to)?;
+        let origin = self.seen(sender.clone(), None);
         let address = self.look_up(&origin, name).map_err(|because| HostError::NotFound {
             text: name.to_owned(),
             asker: ByTopology.name(&self.topology, &origin),
@@ -67,9 +69,10 @@ impl Host {
 
     /// A host of the LAN whose namespace is on this host, such as a virtual machine's or a lab's, is walked from there.
     /// The address of a container is not on the LAN: a packet that comes from there with it is a forged one.
-    fn seen(&self, peer: Peer) -> Peer {
+    /// `ipv4` says by which family it asks, if that is known.
+    fn seen(&self, peer: Peer, ipv4: Option<bool>) -> Peer {
         let address = match peer {
-            Peer::Lan(None) => neighbor_of(self.topology.host()),
+            Peer::Lan(None) => neighbor_of(self.topology.host(), ipv4),
             Peer::Lan(address) => address,
             _ => None,
         };

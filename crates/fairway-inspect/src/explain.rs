@@ -5,6 +5,7 @@ mod capture;
 mod ends;
 mod engine_advice;
 mod query;
+mod refusing_route;
 
 pub use advice::advice;
 pub(crate) use advice::{give_back, has_vanished, publish_everywhere};
@@ -14,4 +15,4 @@ pub use engine_advice::{EngineWords, KnownContainer, KnownNetwork, KnownPort, en
 pub use query::{
     OUTSIDE, Port, Query, QueryError, Resolved, neighbor_of, port_of, published_at, shown_name, split, zoned,
 };
-pub(crate) use query::{peer, resolve};
+pub(crate) use query::{is_lan_link, peer, resolve};

@@ -50,20 +50,33 @@ fn local(address: IpAddr, interface: u32) -> Route {
 /// Adds an interface with the routes that the kernel adds for its addresses.
 pub fn add_interface(namespace: &mut NetworkNamespace, interface: Interface) {
     for address in &interface.addresses {
-        namespace.routes.push(local(address.addr(), interface.index));
-        if address.prefix_len() < address.max_prefix_len() {
-            namespace.routes.push(Route {
-                table: MAIN_TABLE,
-                destination: address.trunc(),
-                kind: RouteKind::Unicast,
-                gateway: None,
-                interface: interface.index,
-                metric: 0,
-                source: Some(address.addr()),
-            });
-        }
+        add_address_routes(namespace, interface.index, *address);
     }
     namespace.interfaces.push(interface);
+}
+
+/// Adds the routes that the kernel adds for an address of the interface with an index.
+pub fn add_address_routes(namespace: &mut NetworkNamespace, index: u32, address: IpNet) {
+    namespace.routes.push(local(address.addr(), index));
+    if address.prefix_len() < address.max_prefix_len() {
+        namespace.routes.push(Route {
+            table: MAIN_TABLE,
+            destination: address.trunc(),
+            kind: RouteKind::Unicast,
+            gateway: None,
+            interface: index,
+            metric: 0,
+            source: Some(address.addr()),
+        });
+    }
+    // The network's broadcast address (`fib_add_ifaddr` in net/ipv4/fib_frontend.c).
+    if let IpNet::V4(net) = address
+        && net.prefix_len() < 31
+    {
+        let broadcast = local(net.broadcast().into(), index);
+        let (kind, source) = (RouteKind::Broadcast, Some(address.addr()));
+        namespace.routes.push(Route { kind, source, ..broadcast });
+    }
 }
 
 /// Adds a default route.

@@ -42,6 +42,8 @@ pub enum DiscardReason {
     },
     /// Its route is a blackhole.
     Blackhole,
+    /// The destination is a broadcast address, and no socket takes it.
+    Broadcast(IpAddr),
     /// The source is an address of the namespace, and the packet arrived from elsewhere.
     OwnSource {
         /// The source.
@@ -137,6 +139,9 @@ impl fmt::Display for DiscardReason {
                 write!(f, "the sysctl {} is 1", echo_sysctl(*ipv4).replace('/', "."))
             }
             Self::Blackhole => f.write_str("a blackhole route"),
+            Self::Broadcast(address) => {
+                write!(f, "{address} is a broadcast address, and nothing answers there")
+            }
             Self::OwnSource { source, interface } => {
                 write!(f, "its source {source} is this namespace's own, and it arrived at {interface}")
             }

@@ -70,7 +70,7 @@ mod virtual_server;
 mod walk;
 
 pub use branch::{Branch, BranchRecord, Branches, ConditionRecord, MOST_BRANCHES, walk_branches};
-pub use build::{MAIN_TABLE, add_default_route, add_interface, empty_namespace};
+pub use build::{MAIN_TABLE, add_address_routes, add_default_route, add_interface, empty_namespace};
 pub use choice::Condition;
 pub use connection::{ConnectionWalk, Origin, Outcome, Proxy, walk_connection, walk_connection_with};
 pub use discard::{DiscardReason, echo_sysctl, forwarding_sysctl};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::evaluate::{Action, RuleHit};
 use super::packet::Tuple;
 use super::step::{End, PacketWalk, Step};
-use super::topology::Topology;
+use super::topology::{RouteKind, Topology};
 
 /// A rule that a packet matched, or the policy of a chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -425,9 +425,15 @@ impl End {
                 format!("refused on {namespace} by {}: its sender gets {how}", by.in_words())
             }
             Self::Discarded { reason, .. } => format!("lost on {namespace}: {reason}"),
-            Self::NoRoute { destination, .. } => {
-                format!("refused on {namespace}: there is no route to {destination}")
-            }
+            Self::NoRoute { destination, by, .. } => format!(
+                "refused on {namespace}: {}",
+                match by {
+                    None => format!("there is no route to {destination}"),
+                    Some(RouteKind::Broadcast | RouteKind::Multicast) =>
+                        format!("no connection leads to {destination}, an address of many"),
+                    Some(kind) => format!("the route to {destination} is of the type {}", kind.name()),
+                }
+            ),
             Self::NoNeighbor { interface, next, .. } => {
                 format!("lost on {namespace}: no neighbor on {interface} has {next}")
             }

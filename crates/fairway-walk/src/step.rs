@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::discard::DiscardReason;
 use super::evaluate::RuleHit;
 use super::packet::Tuple;
-use super::topology::NamespaceId;
+use super::topology::{NamespaceId, RouteKind};
 use fairway_ruleset::{Family, Hook, Reject};
 
 /// The end of a packet walk.
@@ -58,6 +58,8 @@ pub enum End {
         namespace: NamespaceId,
         /// The destination.
         destination: IpAddr,
+        /// The kind of the route by which it is refused; none without a route.
+        by: Option<RouteKind>,
     },
     /// No neighbor on the link has the address of the next hop.
     NoNeighbor {

@@ -96,6 +96,26 @@ impl RouteKind {
     pub fn forwards(self) -> bool {
         matches!(self, Self::Unicast | Self::Multipath)
     }
+
+    /// Its name, as `ip route` has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unicast => "unicast",
+            Self::Multipath => "multipath",
+            Self::Local => "local",
+            Self::Broadcast => "broadcast",
+            Self::Multicast => "multicast",
+            Self::Blackhole => "blackhole",
+            Self::Unreachable => "unreachable",
+            Self::Prohibit => "prohibit",
+            Self::Throw => "throw",
+        }
+    }
+
+    /// Whether packets by the route are discarded, with an error or without.
+    pub const fn refuses(self) -> bool {
+        matches!(self, Self::Blackhole | Self::Unreachable | Self::Prohibit)
+    }
 }
 
 /// A route.

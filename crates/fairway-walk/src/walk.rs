@@ -4,6 +4,7 @@ mod hook;
 mod input;
 mod link;
 mod nat_address;
+mod neighbor;
 mod output;
 mod passing;
 mod refusal;
@@ -293,7 +294,7 @@ impl<'a> Walker<'a> {
                 Err(End::Unknown { namespace, reason })
             }
             RouteResult::Found(route) => Ok(self.by_route(namespace, route)),
-            RouteResult::NoRoute => Err(End::NoRoute { namespace, destination: query.destination }),
+            RouteResult::NoRoute => Err(End::NoRoute { namespace, destination: query.destination, by: None }),
             RouteResult::Unknown(reason) => Err(End::Unknown { namespace, reason }),
         }
     }
@@ -336,7 +337,7 @@ fn describe(namespace: &NetworkNamespace, route: &Route) -> String {
         (RouteKind::Local, _) => format!("local {}", route.destination.addr()),
         (RouteKind::Unicast, 0) => "default".to_owned(),
         (RouteKind::Unicast, _) => route.destination.to_string(),
-        (kind, _) => format!("{} {}", format!("{kind:?}").to_lowercase(), route.destination),
+        (kind, _) => format!("{} {}", kind.name(), route.destination),
     };
     if let Some(gateway) = route.gateway {
         text.push_str(&format!(" via {gateway}"));

@@ -2,6 +2,7 @@
 
 mod dropped;
 mod firewalld;
+mod no_neighbor;
 #[cfg(test)]
 mod tests;
 mod vanished;
@@ -10,11 +11,12 @@ use std::net::IpAddr;
 
 use super::ends::Peer;
 use super::query::Query;
+use super::refusing_route::{delete_route, refusing_route};
 use fairway_core::world::World;
 use fairway_model::shell::{quote, set_sysctl};
 use fairway_model::{Endpoint, Network, Publication, Sandbox};
 use fairway_walk::{
-    ConnectionWalk, DiscardReason, End, Listener, NamespaceId, Outcome, Topology, Tuple, echo_sysctl,
+    ConnectionWalk, DiscardReason, End, Listener, NamespaceId, Outcome, Route, Topology, Tuple, echo_sysctl,
     forwarding_sysctl,
 };
 pub(crate) use vanished::{give_back, has_vanished, publish_everywhere};
@@ -46,9 +48,11 @@ pub fn advice(
             Some(no_listener_on_host(world, query, tuple, waiting))
         }
         End::NoListener { tuple, .. } => Some(no_listener_in_sandbox(at.name, tuple, waiting)),
-        End::Discarded { reason, .. } => discarded(&at, reason),
-        End::NoRoute { destination, .. } => Some(no_route(world, query, &at, *destination)),
-        End::NoNeighbor { next, .. } => stale(world, *next),
+        End::Discarded { reason, .. } => discarded(&at, reason)
+            .or_else(|| Some(without_route(world, &at, refusing_route(topology, walk)?))),
+        End::NoRoute { by: Some(_), .. } => Some(without_route(world, &at, refusing_route(topology, walk)?)),
+        End::NoRoute { destination, by: None, .. } => Some(no_route(world, query, &at, *destination)),
+        End::NoNeighbor { next, .. } => no_neighbor::no_neighbor(world, query, &at, *next),
         _ => None,
     }
 }
@@ -105,10 +109,25 @@ fn network_with(world: &World, address: IpAddr) -> Option<&Network> {
     world.networks().find(|network| network.subnets.iter().any(|subnet| subnet.subnet.contains(&address)))
 }
 
-/// The name of a network with access to other hosts.
-fn way_out(world: &World) -> &str {
-    let leads = |network: &&Network| !network.internal && network.driver.has_bridge();
-    world.networks().filter(leads).min_by_key(|it| it.user_defined()).map_or("NETWORK", |it| it.name.as_str())
+/// The commands that connect sandboxes to a network.
+fn join<'a>(network: &str, sandboxes: impl IntoIterator<Item = &'a str>) -> String {
+    let connect = |sandbox| format!("fairway network connect {network} {sandbox}");
+    sandboxes.into_iter().map(connect).collect::<Vec<_>>().join(" && ")
+}
+
+/// The commands that connect sandboxes to a network with access to other hosts by a family, a new one if there is none.
+fn join_way_out<'a>(world: &World, ipv4: bool, sandboxes: impl IntoIterator<Item = &'a str>) -> String {
+    let leads = |network: &&Network| {
+        let of_family = network.subnets.iter().any(|it| it.subnet.addr().is_ipv4() == ipv4);
+        of_family && !network.internal && world.host_routes_to(network, ipv4)
+    };
+    match world.networks().filter(leads).min_by_key(|it| it.user_defined()) {
+        Some(network) => join(&network.name, sandboxes),
+        None => {
+            let family = if ipv4 { "" } else { "--ipv6 " };
+            format!("fairway network create {family}NETWORK && {}", join("NETWORK", sandboxes))
+        }
+    }
 }
 
 /// The address and port where clients reach a published port.
@@ -289,6 +308,26 @@ fn discarded(location: &Location<'_>, reason: &DiscardReason) -> Option<String> 
     }
 }
 
+/// The advice for a route that refuses packets.
+fn without_route(world: &World, location: &Location<'_>, route: &Route) -> String {
+    let set = |it: &Sandbox| {
+        let routes = world.routes_in(it.id, it.namespace()?);
+        routes.others.into_iter().find(|it| it.route.destination == route.destination)
+    };
+    match location.sandbox {
+        Some(sandbox) if set(sandbox).is_some() => format!(
+            "the option fairway.routes of a network of {} refuses it: fairway network inspect NETWORK",
+            sandbox.name
+        ),
+        _ => format!(
+            "that is a route of {} itself: {}{}",
+            location.name,
+            location.command_prefix(),
+            delete_route(route)
+        ),
+    }
+}
+
 fn no_route(world: &World, query: &Query, location: &Location<'_>, destination: IpAddr) -> String {
     let Some(sandbox) = location.sandbox else {
         return format!("ip route add {destination} via ROUTER");
@@ -298,20 +337,14 @@ fn no_route(world: &World, query: &Query, location: &Location<'_>, destination: 
         let to = sandbox_of(world, &query.to)?;
         networks_of(world, to).into_iter().next()
     });
-    let to = there.map_or_else(|| way_out(world), |network| network.name.as_str());
+    let connect = match there {
+        Some(network) => join(&network.name, [sandbox.name.as_str()]),
+        None => join_way_out(world, destination.is_ipv4(), [sandbox.name.as_str()]),
+    };
     let why = match networks.iter().find(|network| network.internal) {
         Some(network) => format!("the network {} is internal", network.name),
         None if networks.is_empty() => format!("{} is on no network", location.name),
         None => format!("{} has no route there", location.name),
     };
-    format!("{why}: fairway network connect {to} {}", sandbox.name)
-}
-
-/// The advice for an address of a network that no endpoint has now.
-fn stale(world: &World, next: IpAddr) -> Option<String> {
-    let network = network_with(world, next)?;
-    Some(format!(
-        "no endpoint on {} has {next} now: see the addresses of its endpoints: fairway network inspect {}",
-        network.name, network.name
-    ))
+    format!("{why}: {connect}")
 }

@@ -21,13 +21,23 @@ pub enum Peer {
     Namespace(NamespaceId),
 }
 
+impl Peer {
+    /// Whether the address is one of IPv4, of an end that is given by its address.
+    pub fn is_ipv4(&self) -> Option<bool> {
+        match self {
+            Self::Address(address) | Self::Lan(Some(address)) => Some(address.is_ipv4()),
+            Self::Sandbox(_) | Self::Host | Self::Lan(None) | Self::Namespace(_) => None,
+        }
+    }
+}
+
 /// Knows the ends of queries that are not addresses.
 pub trait Ends {
     /// The name of an end in texts.
     fn name(&self, topology: &Topology, of: &Peer) -> String;
     /// The namespace that the programs of an end run in; none if it does not run.
     fn namespace(&self, topology: &Topology, of: &Peer) -> Option<NamespaceId>;
-    /// The address by which an end is reached from another one; IPv4 first.
+    /// The address by which an end is reached from another one: of the family of its address, else IPv4 first.
     fn address(&self, topology: &Topology, of: &Peer, from: &Peer) -> Option<IpAddr>;
 }
 
@@ -59,7 +69,9 @@ fn address_of(world: &World, id: SandboxId, to: &Peer) -> Option<IpAddr> {
     let endpoints = world.endpoints_of_sandbox(id);
     let near = |network| matches!(to, Peer::Sandbox(other) if world.endpoint_on(*other, network).is_some());
     let shared = endpoints.iter().filter(|endpoint| near(endpoint.network));
-    shared.chain(&endpoints).find_map(|endpoint| endpoint.allocation.as_ref()?.addresses().next())
+    let addresses = shared.chain(&endpoints).filter_map(|it| it.allocation.as_ref());
+    let addresses = addresses.flat_map(|allocation| allocation.addresses());
+    addresses.min_by_key(|own| to.is_ipv4().is_some_and(|ipv4| own.is_ipv4() != ipv4))
 }
 
 /// The ends of a host of which nothing but its namespaces is known.
@@ -95,7 +107,8 @@ impl Ends for ByTopology {
                 nets.flat_map(|it| &it.addresses).filter(|it| it.prefix_len() < it.max_prefix_len());
             nets.any(|net| net.contains(address))
         };
-        global_addresses(own).min_by_key(|address| (address.is_ipv6(), !shared(address)))
+        let ipv4 = from.is_ipv4().unwrap_or(true);
+        global_addresses(own).min_by_key(|address| (address.is_ipv4() != ipv4, !shared(address)))
     }
 }
 

@@ -12,6 +12,7 @@ use rule_owner::{RuleOwner, owner_of};
 
 use super::ends::Peer;
 use super::query::Query;
+use super::refusing_route::{delete_route, refusing_route};
 use fairway_model::Protocol;
 use fairway_model::shell::{quote, set_sysctl};
 use fairway_ruleset::Hook;
@@ -52,7 +53,8 @@ pub fn engine_advice(
             Some(super::advice::no_listener_in_sandbox(name, tuple, waiting))
         }
         End::Discarded { namespace, reason } => case.discarded(*namespace, reason),
-        End::NoRoute { namespace, destination } => Some(case.no_route(*namespace, *destination)),
+        End::NoRoute { by: Some(_), .. } => case.without_route(),
+        End::NoRoute { namespace, destination, by: None } => Some(case.no_route(*namespace, *destination)),
         End::NoNeighbor { next, .. } => case.no_neighbor(*next),
         _ => None,
     }
@@ -281,8 +283,18 @@ impl Case<'_> {
                 set_sysctl(&format!("net/ipv4/conf/{interface}/rp_filter"), 2)
             )),
             Reason::OutputDown(interface) => Some(format!("{at}ip link set dev {} up", quote(interface))),
+            Reason::Blackhole => self.without_route(),
             _ => None,
         }
+    }
+
+    /// The advice for a route that refuses packets.
+    fn without_route(&self) -> Option<String> {
+        let route = refusing_route(self.topology, self.walk)?;
+        let namespace = self.walk.end.namespace();
+        let name = self.topology.name(namespace);
+        let inside = if namespace == NamespaceId::HOST { String::new() } else { format!("in {name}: ") };
+        Some(format!("that is a route of {name} itself: {inside}{}", delete_route(route)))
     }
 
     fn no_route(&self, namespace: NamespaceId, destination: IpAddr) -> String {

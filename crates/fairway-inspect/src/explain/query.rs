@@ -12,7 +12,7 @@ use fairway_core::world::World;
 use fairway_model::{PortRange, Protocol, parse};
 use fairway_walk::Origin;
 use fairway_walk::Tuple;
-use fairway_walk::{NamespaceId, NetworkNamespace, Route, Topology};
+use fairway_walk::{Interface, MAIN_TABLE, NamespaceId, NetworkNamespace, Route, Topology};
 use fairway_walk::{RouteQuery, RouteResult, is_link_local};
 
 /// The prefix of a container's name in a query, where the name alone has another meaning.
@@ -238,12 +238,11 @@ impl Query {
                 found.ok_or_else(|| QueryError::NoAddress(ends.name(topology, &self.to)))
             }
             Peer::Host if self.from == Peer::Host => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            Peer::Host => lan_of(topology.host())
+            Peer::Host => lan_of(topology.host(), self.from.is_ipv4())
                 .map(|(_, address)| address)
                 .ok_or_else(|| QueryError::NoLan("host".to_owned())),
-            Peer::Lan(None) => {
-                neighbor_of(topology.host()).ok_or_else(|| QueryError::NoLan("lan".to_owned()))
-            }
+            Peer::Lan(None) => neighbor_of(topology.host(), self.from.is_ipv4())
+                .ok_or_else(|| QueryError::NoLan("lan".to_owned())),
         }
     }
 
@@ -302,10 +301,10 @@ impl Query {
             Peer::Lan(address) => {
                 let no_lan = || QueryError::NoLan("lan".to_owned());
                 let way = address.and_then(|address| way_to(host, address));
-                let interface = way.or(lan_of(host).map(|(index, _)| index)).ok_or_else(no_lan)?;
-                let ipv4 = destination.is_ipv4();
-                let from = address.or_else(|| neighbor_of(host)).filter(|from| from.is_ipv4() == ipv4);
-                Ok((Origin::Remote(NamespaceId::HOST, interface), Some(from.ok_or_else(no_lan)?)))
+                let ipv4 = Some(destination.is_ipv4());
+                let interface = way.or_else(|| Some(lan_of(host, ipv4)?.0)).ok_or_else(no_lan)?;
+                let from = address.or_else(|| neighbor_of(host, ipv4)).ok_or_else(no_lan)?;
+                Ok((Origin::Remote(NamespaceId::HOST, interface), Some(from)))
             }
             Peer::Address(address) => {
                 if let Some(namespace) = self.sender(ends, topology) {
@@ -327,36 +326,55 @@ fn way_to(host: &NetworkNamespace, address: IpAddr) -> Option<u32> {
     }
 }
 
-/// The default routes of the main table. Those of other tables are for some packets alone.
-fn defaults(host: &NetworkNamespace) -> impl Iterator<Item = &Route> {
-    const MAIN_TABLE: u32 = 254;
-    let is_default = |route: &&Route| route.table == MAIN_TABLE && route.destination.prefix_len() == 0;
-    host.routes.iter().filter(is_default)
+/// The best default route of the main table, of one family or else of any, IPv4 first. Those of other tables are for some
+/// packets alone.
+fn default_route(host: &NetworkNamespace, ipv4: Option<bool>) -> Option<&Route> {
+    let is_default = |route: &&Route| {
+        let of_family = ipv4.is_none_or(|ipv4| route.destination.addr().is_ipv4() == ipv4);
+        let leads = route.kind.forwards() && route.destination.prefix_len() == 0;
+        route.table == MAIN_TABLE && leads && of_family
+    };
+    let defaults = host.routes.iter().filter(is_default);
+    defaults.min_by_key(|route| (route.destination.addr().is_ipv6(), route.metric))
 }
 
-/// The interface of the host's default route and its address; without one, its first that is not loopback.
-fn lan_of(host: &NetworkNamespace) -> Option<(u32, IpAddr)> {
-    let default = defaults(host);
-    let default = default.min_by_key(|route| (route.destination.addr().is_ipv6(), route.metric));
-    let interface = match default {
-        Some(route) => host.interface(route.interface),
-        None => {
-            host.interfaces.iter().find(|it| !it.loopback && it.kind.is_empty() && !it.addresses.is_empty())
-        }
-    }?;
-    let address = interface.addresses.iter().min_by_key(|address| address.addr().is_ipv6())?;
-    Some((interface.index, address.addr()))
+/// Whether an interface is hardware, or a link upon hardware.
+pub(crate) fn is_lan_link(interface: &Interface) -> bool {
+    !interface.loopback
+        && ["", "bond", "team", "vlan", "macvlan", "ipvlan"].contains(&interface.kind.as_str())
 }
 
-/// An address on the host's LAN: its router, else the first address of the subnet that is not the host's.
-pub fn neighbor_of(host: &NetworkNamespace) -> Option<IpAddr> {
-    let default = defaults(host);
-    if let Some(gateway) = default.filter_map(|route| route.gateway).min_by_key(IpAddr::is_ipv6) {
+/// Whether an interface leads to a LAN by itself or, as a bridge, by a port.
+fn leads_to_lan(host: &NetworkNamespace, interface: &Interface) -> bool {
+    let is_port = |it: &Interface| it.bridge == Some(interface.index) && is_lan_link(it);
+    is_lan_link(interface) || host.interfaces.iter().any(is_port)
+}
+
+/// The interface of the host's default route, or else the first that leads to a LAN, and its address: of one family, or else
+/// of any, IPv4 first.
+fn lan_of(host: &NetworkNamespace, ipv4: Option<bool>) -> Option<(u32, IpAddr)> {
+    let address = |interface: &Interface| {
+        let own = interface.addresses.iter().map(|net| net.addr());
+        let own = own.filter(|it| !is_link_local(*it) && ipv4.is_none_or(|ipv4| it.is_ipv4() == ipv4));
+        Some((interface.index, own.min_by_key(IpAddr::is_ipv6)?))
+    };
+    let defaults = [default_route(host, ipv4), default_route(host, None)].into_iter().flatten();
+    let routed = defaults.filter_map(|route| host.interface(route.interface));
+    routed.chain(host.interfaces.iter().filter(|it| leads_to_lan(host, it))).find_map(address)
+}
+
+/// An address on the host's LAN, of one family or else of any, IPv4 first: its router, else the first address of the subnet
+/// that is not the host's.
+pub fn neighbor_of(host: &NetworkNamespace, ipv4: Option<bool>) -> Option<IpAddr> {
+    let gateway = default_route(host, ipv4).and_then(|route| route.gateway);
+    if let Some(gateway) = gateway.filter(|it| !is_link_local(*it)) {
         return Some(gateway);
     }
-    let (index, own) = lan_of(host)?;
+    let (index, own) = lan_of(host, ipv4)?;
     let net = host.interface(index)?.addresses.iter().find(|net| net.addr() == own)?;
-    net.hosts().find(|address| *address != own)
+    // The first address of an IPv6 subnet is that of all its routers, but between two (RFC 6164).
+    let of_routers = |it: &IpAddr| it.is_ipv6() && net.prefix_len() < 127 && *it == net.network();
+    net.hosts().find(|address| *address != own && !of_routers(address))
 }
 
 /// Resolves a name as a sandbox's resolver does.

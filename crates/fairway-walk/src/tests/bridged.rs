@@ -11,6 +11,8 @@ use fairway_ruleset::{Chain, Expression, Family, NatFlags, NatKind, Register, Ru
 pub const HOST: NamespaceId = NamespaceId::HOST;
 pub const ONE: NamespaceId = NamespaceId(1);
 pub const TWO: NamespaceId = NamespaceId(2);
+pub const SWITCH: NamespaceId = NamespaceId(3);
+pub const FAR: NamespaceId = NamespaceId(4);
 pub const BRIDGE: u32 = 10;
 
 /// A bridge br0 (10.0.0.1) of the host with ports p1 and p2 to namespaces one (10.0.0.11) and two (10.0.0.12), which
@@ -82,4 +84,23 @@ pub fn dnat(to: [u8; 4]) -> Rule {
             flags: NatFlags::default(),
         })
         .into()
+}
+
+/// The same, where `out` leads to a namespace `switch` whose bridge connects it to a namespace `far` (10.0.0.99).
+pub fn with_switch() -> Topology {
+    let mut topology = bridged();
+    let mut switch = empty_namespace("switch");
+    let bridge = Interface { kind: "bridge".to_owned(), ..interface(SWITCH, BRIDGE, "wire", &[]) };
+    add_interface(&mut switch, bridge);
+    for (index, name) in [(11, "to-host"), (12, "to-far")] {
+        add_interface(&mut switch, Interface { bridge: Some(BRIDGE), ..interface(SWITCH, index, name, &[]) });
+    }
+    let mut far = empty_namespace("far");
+    add_interface(&mut far, interface(FAR, 2, "eth0", &["10.0.0.99/24", "fd00::99/64"]));
+    listen(&mut far, TCP, "::", 80);
+    listen(&mut far, UDP, "::", 80);
+    topology.namespaces.extend([switch, far]);
+    topology.join((HOST, 13), (SWITCH, 11));
+    topology.join((SWITCH, 12), (FAR, 2));
+    topology
 }

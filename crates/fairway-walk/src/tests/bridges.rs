@@ -1,9 +1,13 @@
 //! Bridges, with and without br_netfilter.
 
-use super::bridged::{BRIDGE, HOST, ONE, TWO, ask, ask_from, bridged, host, port, ports, table};
+use super::bridged::{
+    BRIDGE, FAR, HOST, ONE, SWITCH, TWO, ask, ask_from, bridged, host, port, ports, table, with_switch,
+};
 use super::routed::{comments, filter, interface, listen, sentence, texts};
 use super::{TCP, UDP, address, tuple};
-use crate::{End, FlowPosition, Outcome, RouteKind, Sender, Step, StepKind, Topology, Walker, add_interface};
+use crate::{
+    End, FlowPosition, Interface, Outcome, RouteKind, Sender, Step, StepKind, Topology, Walker, add_interface,
+};
 use fairway_model::MacAddress;
 use fairway_ruleset::{
     Chain, ChainKind, Expression, Family, Hook, Load, Register, Reject, RuleBuilder, Table, rule,
@@ -60,6 +64,57 @@ fn the_host_sends_by_its_bridge() {
     port(&mut topology, BRIDGE).up = false;
     let lost = ask_from(&topology, HOST, UDP, "10.0.0.11");
     assert!(matches!(lost.first.end, End::NoRoute { .. }), "{lost:?}");
+}
+
+#[test]
+fn frames_pass_several_bridges() {
+    let mut topology = with_switch();
+    for (from, protocol, to) in [(ONE, TCP, "10.0.0.99"), (HOST, UDP, "fd00::99"), (FAR, TCP, "10.0.0.11")] {
+        let connection = ask_from(&topology, from, protocol, to);
+        assert!(matches!(connection.outcome(), Outcome::Answered(_)), "{connection:?}");
+    }
+    assert_eq!(ports(&ask(&topology, "10.0.0.99")), ["out", "to-far"]);
+    // Behind the other bridge may be hosts that are not known.
+    let index = 13;
+    add_interface(
+        &mut topology[SWITCH],
+        Interface { bridge: Some(BRIDGE), ..interface(SWITCH, index, "uplink", &[]) },
+    );
+    assert_eq!(ports(&ask(&topology, "10.0.0.50")), ["out", "uplink"]);
+}
+
+/// With the spanning tree protocol, bridges may be connected twice.
+#[test]
+fn a_loop_of_bridges_ends_the_search() {
+    let mut topology = with_switch();
+    for (place, name) in [(HOST, "second"), (SWITCH, "back")] {
+        let port = Interface { bridge: Some(BRIDGE), ..interface(place, 20, name, &[]) };
+        add_interface(&mut topology[place], port);
+    }
+    topology.join((HOST, 20), (SWITCH, 20));
+    assert!(matches!(ask(&topology, "10.0.0.99").outcome(), Outcome::Answered(_)));
+    let lost = ask(&topology, "10.0.0.50");
+    assert_eq!(sentence(&lost.first, &topology), "lost on one: no neighbor on eth0 has 10.0.0.50");
+}
+
+/// Connections to a broadcast address fail at once, and what comes to one from elsewhere is not answered.
+#[test]
+fn nothing_answers_at_a_broadcast_address() {
+    let mut topology = bridged();
+    let own = ask(&topology, "10.0.0.255");
+    assert_eq!(own.outcome(), Outcome::Unreachable, "{own:?}");
+    let all = ask_from(&topology, ONE, UDP, "10.0.0.255");
+    assert!(matches!(all.first.end, End::Unknown { .. }), "{all:?}");
+    let second = interface(HOST, 30, "eth1", &["10.9.0.1/24"]);
+    add_interface(host(&mut topology), second);
+    listen(host(&mut topology), TCP, "::", 80);
+    for protocol in [TCP, UDP] {
+        let connection = ask_from(&topology, ONE, protocol, "10.9.0.255");
+        assert_eq!(connection.outcome(), Outcome::NoReply, "{connection:?}");
+    }
+    listen(host(&mut topology), UDP, "0.0.0.0", 80);
+    let heard = ask_from(&topology, ONE, UDP, "10.9.0.255");
+    assert!(matches!(heard.first.end, End::Delivered { .. }), "{heard:?}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn unknown() -> End {
 }
 
 fn no_route() -> End {
-    End::NoRoute { namespace: ROUTER, destination: address("10.2.0.2") }
+    End::NoRoute { namespace: ROUTER, destination: address("10.2.0.2"), by: None }
 }
 
 fn no_listener() -> End {

@@ -105,8 +105,16 @@ fn routes_that_send_nothing_give_the_program_an_error() {
             let end = sent(&topology, tuple(UDP, source, "192.0.2.1"));
             match sends {
                 true => assert!(end.starts_with("leaves client by eth1 for 192.0.2.1"), "{kind:?} {end}"),
-                false => assert_eq!(end, "refused on client: there is no route to 192.0.2.1", "{kind:?}"),
+                false => {
+                    let name = kind.name();
+                    assert_eq!(
+                        end,
+                        format!("refused on client: the route to 192.0.2.1 is of the type {name}")
+                    );
+                }
             }
+            let connection = sent(&topology, tuple(TCP, source, "192.0.2.1"));
+            assert_eq!(connection.starts_with("leaves client"), kind == RouteKind::Unicast, "{connection}");
         }
     }
     let mut topology = routed();
@@ -207,7 +215,8 @@ fn a_mark_of_a_route_chain_makes_the_kernel_route_again() {
     // Without a route for the mark the program gets an error.
     let mut topology = mark(ChainKind::Route);
     topology[CLIENT].routes.last_mut().unwrap().kind = RouteKind::Blackhole;
-    assert_eq!(sent(&topology, packet), "refused on client: there is no route to 10.2.0.2");
+    let refused = "refused on client: the route to 10.2.0.2 is of the type blackhole";
+    assert_eq!(sent(&topology, packet), refused);
     topology[CLIENT].rules[1].unknown = Some("an attribute".to_owned());
     assert_eq!(sent(&topology, packet), "unknown from here on client: the routing rule 1: an attribute");
 }
@@ -241,7 +250,8 @@ fn a_translated_destination_is_routed_again() {
         // The error ends the packet before later chains.
         let walk = Walker::new(&topology).walk_from_program(Sender::of(CLIENT), packet, FlowPosition::First);
         assert!(comments(&walk, &topology, CLIENT).is_empty(), "{walk:?}");
-        assert_eq!(sent(&topology, packet), "refused on client: there is no route to 203.0.113.1");
+        let refused = format!("refused on client: the route to 203.0.113.1 is of the type {}", kind.name());
+        assert_eq!(sent(&topology, packet), refused);
         topology[CLIENT].routes.pop();
     }
     let to = Some("203.0.113.1/32".parse().unwrap());

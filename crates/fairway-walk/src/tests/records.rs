@@ -265,7 +265,7 @@ fn each_end_has_a_kind_and_a_sentence() {
             "lost on web: a blackhole route",
         ),
         (
-            End::NoRoute { namespace, destination: next },
+            End::NoRoute { namespace, destination: next, by: None },
             EndKind::NoRoute,
             "refused on web: there is no route to 10.0.0.254",
         ),
@@ -349,7 +349,7 @@ fn each_end_has_its_facts_in_fields() {
     check(End::Discarded { namespace, reason: DiscardReason::Blackhole }, EndKind::Discarded, &|record| {
         EndRecord { reason: Some("a blackhole route".to_owned()), ..record }
     });
-    check(End::NoRoute { namespace, destination: next }, EndKind::NoRoute, &|record| EndRecord {
+    check(End::NoRoute { namespace, destination: next, by: None }, EndKind::NoRoute, &|record| EndRecord {
         next_hop: Some(next),
         ..record
     });

@@ -44,8 +44,11 @@ fn routes_that_forward_nothing_send_an_error_of_their_kind() {
                 assert_eq!(sentence(&connection.first, &topology), "lost on router: a blackhole route");
                 assert_eq!(connection.outcome(), Outcome::NoReply);
             } else {
-                let text = format!("refused on router: there is no route to {destination}");
-                assert_eq!(sentence(&connection.first, &topology), text);
+                let why = match kind.filter(|kind| kind.refuses()) {
+                    Some(kind) => format!("the route to {destination} is of the type {}", kind.name()),
+                    None => format!("there is no route to {destination}"),
+                };
+                assert_eq!(sentence(&connection.first, &topology), format!("refused on router: {why}"));
                 assert_eq!(connection.outcome(), Outcome::Unreachable);
             }
         }

@@ -135,7 +135,8 @@ fn an_added_interface_brings_a_local_route_and_one_to_its_subnet() {
         .collect();
     let local = |text: &str| (255, RouteKind::Local, 7, format!("{text}/32"), Some(address(text)));
     let subnet = (254, RouteKind::Unicast, 7, "10.0.0.0/24".to_owned(), Some(address("10.0.0.1")));
-    assert_eq!(routes, [local("10.0.0.1"), subnet, local("10.9.9.9")]);
+    let broadcast = (255, RouteKind::Broadcast, 7, "10.0.0.255/32".to_owned(), Some(address("10.0.0.1")));
+    assert_eq!(routes, [local("10.0.0.1"), subnet, broadcast, local("10.9.9.9")]);
     assert_eq!(host.interface(7), host.interfaces.first());
 }
 

@@ -67,17 +67,18 @@ impl<'a> Walker<'a> {
         };
         if let Some(code) = code {
             self.refuse(namespace, &in_flight, Some(input.index), How::Unreachable(code));
-            return Next::End(End::NoRoute { namespace, destination: tuple.destination });
+            let by = route.map(|route| route.kind);
+            return Next::End(End::NoRoute { namespace, destination: tuple.destination, by });
         }
         let onward = route.filter(|_| !here).and_then(|route| place.interface(route.interface));
         if let Some(reason) = unexpected_source(place, input, onward, &tuple, mark) {
             return Next::End(self.discarded(namespace, reason));
         }
         if here {
-            return Next::End(self.deliver(namespace, input, in_flight));
+            return Next::End(self.deliver(namespace, input, kind, in_flight));
         }
         let Some(route) = route else {
-            return Next::End(End::NoRoute { namespace, destination: tuple.destination });
+            return Next::End(End::NoRoute { namespace, destination: tuple.destination, by: None });
         };
         // `ip6_forward` in net/ipv6/ip6_output.c; RFC 4291, 2.5.6.
         if is_link_local(tuple.source) {
@@ -103,7 +104,13 @@ impl<'a> Walker<'a> {
         self.transmit(namespace, output, next, in_flight)
     }
 
-    fn deliver(&mut self, namespace: NamespaceId, input: &'a Interface, mut in_flight: InFlight) -> End {
+    fn deliver(
+        &mut self,
+        namespace: NamespaceId,
+        input: &'a Interface,
+        kind: RouteKind,
+        mut in_flight: InFlight,
+    ) -> End {
         if let Err(end) = self.hook(namespace, Hook::Input, &mut in_flight, HookInterfaces::in_by(input)) {
             return end;
         }
@@ -133,6 +140,11 @@ impl<'a> Walker<'a> {
         if in_flight.packet.about().is_some() {
             return self.discarded(namespace, DiscardReason::Unsolicited);
         }
+        // `tcp_v4_conn_request` in net/ipv4/tcp_ipv4.c, and `icmp_echo_ignore_broadcasts`.
+        let broadcast = kind == RouteKind::Broadcast;
+        if broadcast && tuple.protocol != UDP {
+            return self.discarded(namespace, DiscardReason::Broadcast(tuple.destination));
+        }
         if matches!(tuple.protocol, 1 | 58) {
             let ignores = if tuple.source.is_ipv4() { place.ignores_echo.0 } else { place.ignores_echo.1 };
             if ignores && in_flight.packet.echoes() == Some(false) {
@@ -155,6 +167,8 @@ impl<'a> Walker<'a> {
             Ok(Some(listener)) if tuple.protocol == UDP => {
                 self.discarded(namespace, DiscardReason::HeldPort(listener.owner.clone()))
             }
+            // No error answers a broadcast (RFC 1122, 3.2.2).
+            Ok(_) if broadcast => self.discarded(namespace, DiscardReason::Broadcast(tuple.destination)),
             Ok(_) => {
                 let how = match (tuple.protocol, tuple.destination) {
                     (TCP, _) => How::Reset,

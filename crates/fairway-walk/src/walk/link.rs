@@ -2,28 +2,14 @@
 
 use std::net::IpAddr;
 
-use super::input::unexpected_source;
+use super::neighbor::{Neighbor, STRANGER, in_mode_bridge};
 use super::{HookInterfaces, InFlight, Next, Walker};
 use crate::discard::DiscardReason;
-use crate::packet::Tuple;
 use crate::route::{RouteQuery, RouteResult};
 use crate::step::{End, Step};
 use crate::topology::{Interface, MacvlanParent, NamespaceId, RouteKind};
 use fairway_model::{MacAddress, MacvlanMode};
 use fairway_ruleset::Hook;
-
-/// The owner of an address behind an interface.
-enum Neighbor {
-    /// An interface in this namespace, with this MAC address.
-    Known(NamespaceId, MacAddress),
-    /// A host outside, on a link that leads out of the topology.
-    Outside,
-    /// No neighbor has the address.
-    Missing,
-}
-
-/// The MAC address of hosts on a link that leads out of the topology.
-const STRANGER: MacAddress = MacAddress([2, 0, 0, 0, 0, 0]);
 
 impl<'a> Walker<'a> {
     /// Sends a packet out of an interface to the next hop.
@@ -102,7 +88,7 @@ impl<'a> Walker<'a> {
     }
 
     /// The macvlans of a parent interface that are up, with their namespaces and indexes in the topology.
-    fn macvlans_of(
+    pub(super) fn macvlans_of(
         &self,
         namespace: NamespaceId,
         parent: u32,
@@ -146,78 +132,6 @@ impl<'a> Walker<'a> {
         own().find(|own| own.contains(&next)).or_else(|| own().next()).map(|own| own.addr())
     }
 
-    /// Looks for a neighbor, and again as long as it is found in a namespace that was not read yet.
-    fn find_neighbor(&self, look: impl Fn(&Self) -> Neighbor) -> Result<Neighbor, End> {
-        loop {
-            match look(self) {
-                Neighbor::Known(holder, _) if self.visit(holder)? => {}
-                found => return Ok(found),
-            }
-        }
-    }
-
-    /// Finds the owner of `address` behind an interface.
-    fn neighbor(
-        &self,
-        namespace: NamespaceId,
-        interface: &Interface,
-        address: IpAddr,
-        origin: Option<IpAddr>,
-    ) -> Neighbor {
-        if interface.kind == "bridge" {
-            return self.behind_bridge(namespace, interface, address, origin, None);
-        }
-        let Some(MacvlanParent { namespace: below, parent, mode }) = interface.macvlan_parent else {
-            // A macvlan does not receive requests that its parent sends.
-            let above = self.macvlans_of(namespace, interface.index);
-            let kept_apart =
-                above.into_iter().any(|((place, _), it)| self.answers(place, it, address, origin));
-            return if kept_apart {
-                Neighbor::Missing
-            } else {
-                self.resolve_over_link(interface, address, origin)
-            };
-        };
-        let near = self.macvlans_of(below, parent).find(|((place, _), it)| {
-            in_mode_bridge(it)
-                && (*place, it.index) != (namespace, interface.index)
-                && self.answers(*place, it, address, None)
-        });
-        match (near, self.namespace(below).interface(parent)) {
-            (Some(((place, _), near)), _) if mode == MacvlanMode::Bridge => Neighbor::Known(place, near.mac),
-            (_, Some(parent)) => self.resolve_over_link(parent, address, origin),
-            _ => Neighbor::Missing,
-        }
-    }
-
-    /// Finds the owner of `address` at the other end of an interface.
-    fn resolve_over_link(&self, interface: &Interface, address: IpAddr, origin: Option<IpAddr>) -> Neighbor {
-        let Some((peer, index)) = interface.peer else {
-            // A dummy parent of macvlans leads nowhere.
-            let leads_out = !matches!(interface.kind.as_str(), "dummy" | "ifb");
-            return if leads_out { Neighbor::Outside } else { Neighbor::Missing };
-        };
-        let place = self.namespace(peer);
-        let Some(end) = self.end((peer, index)).filter(|end| end.up) else { return Neighbor::Missing };
-        if let Some(bridge) = end.bridge.and_then(|bridge| place.interface(bridge)) {
-            return match self.answers(peer, bridge, address, origin) {
-                true => Neighbor::Known(peer, bridge.mac),
-                false => self.behind_bridge(peer, bridge, address, origin, Some(end.index)),
-            };
-        }
-        if self.answers(peer, end, address, origin) {
-            return Neighbor::Known(peer, end.mac);
-        }
-        self.above(peer, index, address)
-    }
-
-    /// Finds the macvlan of a parent interface whose namespace has `address`.
-    fn above(&self, namespace: NamespaceId, parent: u32, address: IpAddr) -> Neighbor {
-        let mut all = self.macvlans_of(namespace, parent);
-        let found = all.find(|((place, _), it)| self.answers(*place, it, address, None));
-        found.map_or(Neighbor::Missing, |((place, _), it)| Neighbor::Known(place, it.mac))
-    }
-
     /// The interface where a frame from outside arrives: for a bridge, the port that leads out. With the destination
     /// MAC address of the frame: that of the owner of `address`, else that of the namespace as a router.
     pub(super) fn entry_port(
@@ -239,7 +153,9 @@ impl<'a> Walker<'a> {
             return (port.index, own.mac);
         }
         let behind = self.find_neighbor(|walker| match bridge {
-            Some(bridge) => walker.behind_bridge(namespace, bridge, address, None, Some(port.index)),
+            Some(bridge) => {
+                walker.behind_bridge((namespace, bridge), address, None, Some(port.index), &mut Vec::new())
+            }
             None => walker.above(namespace, port.index, address),
         });
         match behind {
@@ -247,59 +163,6 @@ impl<'a> Walker<'a> {
             // A namespace that cannot be read ends the walk when the packet comes there.
             _ => (port.index, own.mac),
         }
-    }
-
-    /// Whether an interface answers a neighbor request for `address`: by ARP a namespace answers for all its
-    /// addresses (`arp_ignore`), by neighbor discovery only for those of the interface.
-    /// A request from a source that `rp_filter` drops gets no answer (`arp_process`).
-    fn answers(
-        &self,
-        namespace: NamespaceId,
-        interface: &Interface,
-        address: IpAddr,
-        origin: Option<IpAddr>,
-    ) -> bool {
-        let place = self.namespace(namespace);
-        let is_let_in = |source: IpAddr| {
-            let tuple =
-                Tuple { protocol: 0, source, destination: address, source_port: 0, destination_port: 0 };
-            unexpected_source(place, interface, None, &tuple, 0).is_none()
-        };
-        match address {
-            IpAddr::V4(_) => place.holder(address).is_some() && origin.is_none_or(is_let_in),
-            IpAddr::V6(_) => interface.addresses.iter().any(|own| own.addr() == address),
-        }
-    }
-
-    fn behind_bridge(
-        &self,
-        namespace: NamespaceId,
-        bridge: &Interface,
-        address: IpAddr,
-        origin: Option<IpAddr>,
-        asking: Option<u32>,
-    ) -> Neighbor {
-        let mut outside = Neighbor::Missing;
-        for port in self.ports(namespace, bridge) {
-            if asking == Some(port.index) && !port.hairpin {
-                continue;
-            }
-            match self.resolve_over_link(port, address, origin) {
-                Neighbor::Known(place, mac) => return Neighbor::Known(place, mac),
-                Neighbor::Outside => outside = Neighbor::Outside,
-                Neighbor::Missing => {}
-            }
-        }
-        outside
-    }
-
-    fn ports(
-        &self,
-        namespace: NamespaceId,
-        bridge: &Interface,
-    ) -> impl Iterator<Item = &'a Interface> + use<'a> {
-        let index = bridge.index;
-        self.namespace(namespace).interfaces.iter().filter(move |port| port.bridge == Some(index) && port.up)
     }
 
     /// Receives a frame at an interface.
@@ -382,7 +245,9 @@ impl<'a> Walker<'a> {
             {
                 self.route(namespace, &query)?;
                 let next = route.gateway.unwrap_or(tuple.destination);
-                let look = |walker: &Self| walker.behind_bridge(namespace, bridge, next, None, None);
+                let look = |walker: &Self| {
+                    walker.behind_bridge((namespace, bridge), next, None, None, &mut Vec::new())
+                };
                 match self.find_neighbor(look)? {
                     Neighbor::Known(_, mac) => mac,
                     _ => {
@@ -410,12 +275,8 @@ impl<'a> Walker<'a> {
         mut in_flight: InFlight,
     ) -> Next {
         let wanted = in_flight.packet.frame_destination();
-        let behind = |port: &&Interface| match port.peer {
-            Some((peer, index)) => {
-                let end = self.end((peer, index)).filter(|end| Some(end.mac) == wanted);
-                end.is_some() || self.macvlans_of(peer, index).any(|(_, above)| Some(above.mac) == wanted)
-            }
-            None => wanted == Some(STRANGER),
+        let behind = |port: &&Interface| {
+            wanted.is_some_and(|mac| self.is_behind(port, mac, &mut vec![(namespace, bridge.index)]))
         };
         let Some(to) = self.ports(namespace, bridge).find(behind) else {
             let reason = DiscardReason::NoPort { bridge: bridge.name.clone() };
@@ -453,8 +314,4 @@ impl<'a> Walker<'a> {
             None => self.deliver_to_link(namespace, to, in_flight),
         }
     }
-}
-
-fn in_mode_bridge(interface: &Interface) -> bool {
-    interface.macvlan_parent.is_some_and(|on| on.mode == MacvlanMode::Bridge)
 }

@@ -59,8 +59,12 @@ impl Walker<'_> {
                 Err(end) => return Next::End(end),
             },
         };
-        if !can_send_by(route) {
-            return Next::End(End::NoRoute { namespace, destination: tuple.destination });
+        // `tcp_v4_connect` in net/ipv4/tcp_ipv4.c.
+        let to_all =
+            tuple.protocol == TCP && matches!(route.kind, RouteKind::Broadcast | RouteKind::Multicast);
+        if to_all || !can_send_by(route) {
+            let by = Some(route.kind);
+            return Next::End(End::NoRoute { namespace, destination: tuple.destination, by });
         }
         if matches!(place, FlowPosition::First | FlowPosition::Established) {
             self.sent_tuples.push((namespace, tuple));
@@ -117,9 +121,10 @@ impl Walker<'_> {
             RouteResult::Found(route) if route.kind == RouteKind::Multipath => {
                 Err(End::Unknown { namespace, reason: several_hops(route) })
             }
-            RouteResult::Found(_) | RouteResult::NoRoute => {
-                Err(End::NoRoute { namespace, destination: tuple.destination })
+            RouteResult::Found(route) => {
+                Err(End::NoRoute { namespace, destination: tuple.destination, by: Some(route.kind) })
             }
+            RouteResult::NoRoute => Err(End::NoRoute { namespace, destination: tuple.destination, by: None }),
             RouteResult::Unknown(reason) => Err(End::Unknown { namespace, reason }),
         }
     }
@@ -144,7 +149,7 @@ impl Walker<'_> {
         let place = self.namespace(namespace);
         if !can_send_by(route) {
             let destination = in_flight.tuple().destination;
-            return Next::End(End::NoRoute { namespace, destination });
+            return Next::End(End::NoRoute { namespace, destination, by: Some(route.kind) });
         }
         let Some(output) = place.interface(leaving_by(place, route)) else {
             return Next::End(self.discarded(namespace, DiscardReason::RouteInterfaceGone));
@@ -158,6 +163,13 @@ impl Walker<'_> {
             return Next::End(end);
         }
         let next = route.gateway.unwrap_or(in_flight.tuple().destination);
+        let reaches_many =
+            output.kind == "bridge" || output.peer.is_some() || output.macvlan_parent.is_some();
+        if route.kind == RouteKind::Broadcast && reaches_many {
+            let reason =
+                format!("all neighbors on {} get what is sent to the broadcast address {next}", output.name);
+            return Next::End(End::Unknown { namespace, reason });
+        }
         self.transmit(namespace, output, next, in_flight)
     }
 }

@@ -1,7 +1,7 @@
 //! Advice for packets that a rule drops: what to allow for Fairway's rules, which rule to delete for foreign ones.
 
 use super::firewalld::firewalld;
-use super::{Location, networks_of, place, routed_at, sandbox_of, way_out};
+use super::{Location, join, join_way_out, networks_of, place, routed_at, sandbox_of};
 use crate::explain::{Peer, Query};
 use fairway_core::object::iptables::{USER, is_ours as is_our_chain};
 use fairway_core::policy::{BRIDGE_TABLE, Reason, TABLE, iptables};
@@ -75,6 +75,7 @@ fn own(world: &World, query: &Query, hit: &RuleHit) -> Option<String> {
             network.name, from.name
         ));
     }
+    let ipv4 = query.to.is_ipv4() != Some(false);
     let inside = |sandbox: &Sandbox| {
         let networks = networks_of(world, sandbox);
         let internal = networks.iter().all(|network| network.internal);
@@ -82,20 +83,19 @@ fn own(world: &World, query: &Query, hit: &RuleHit) -> Option<String> {
     };
     if let Some((from, internal)) = from.and_then(|from| Some((from, inside(from)?))) {
         let there = to.and_then(|to| networks_of(world, to).into_iter().find(|network| !network.internal));
-        let there = there.map_or_else(|| way_out(world), |network| network.name.as_str());
-        return Some(format!(
-            "the network {internal} is internal: fairway network connect {there} {}",
-            from.name
-        ));
+        let connect = match there {
+            Some(network) => join(&network.name, [from.name.as_str()]),
+            None => join_way_out(world, ipv4, [from.name.as_str()]),
+        };
+        return Some(format!("the network {internal} is internal: {connect}"));
     }
     let to = to?;
     if let Some(internal) = inside(to) {
         let joined = from.map(|from| format!("fairway network connect {internal} {}; or ", from.name));
         return Some(format!(
-            "the network {internal} is internal: {}fairway network connect {} {}, and publish the port",
+            "the network {internal} is internal: {}{}, and publish the port",
             joined.unwrap_or_default(),
-            way_out(world),
-            to.name
+            join_way_out(world, ipv4, [to.name.as_str()])
         ));
     }
     Some(unpublished(world, from, to, query))

@@ -1,3 +1,5 @@
+mod networks;
+
 use super::*;
 use crate::explain::Resolved;
 use crate::tests::matrix_world::{DaemonFlags, MatrixWorld, add_table};

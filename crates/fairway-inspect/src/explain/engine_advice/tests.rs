@@ -311,7 +311,7 @@ fn a_port_without_a_listener_is_published_or_asked_elsewhere() {
 
 #[test]
 fn a_container_without_a_route_joins_the_network_of_the_other() {
-    let end = |namespace| End::NoRoute { namespace, destination: address("172.17.0.2") };
+    let end = |namespace| End::NoRoute { namespace, destination: address("172.17.0.2"), by: None };
     let ask = |from, place| {
         advised(
             Peer::Namespace(from),

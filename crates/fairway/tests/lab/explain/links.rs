@@ -8,7 +8,7 @@ use fairway_lab::{Outcome, ask, serve_tcp};
 use super::agree;
 use crate::cli::fairway;
 use crate::doctor::shell;
-use crate::harness::{HOST, LAN, Stage};
+use crate::harness::{HOST, HOST6, LAN, LAN6, Stage};
 
 #[test]
 fn an_answer_that_leaves_by_another_interface_is_not_said_to_arrive() {
@@ -69,6 +69,28 @@ fn link_local_addresses_are_given_with_their_interface() {
         assert!(vague.contains(&format!("as in {neighbor}%eth0")), "{vague}");
         let unknown = stage.client().explain("host", &format!("{neighbor}%eth7"), false).unwrap_err();
         assert!(unknown.to_string().contains("host has no interface \"eth7\""), "{unknown}");
+    });
+}
+
+#[test]
+fn the_lan_is_asked_by_the_family_of_the_other_end() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        stage.create_network("dual", |network| network.enable_ipv6 = Some(true)).unwrap();
+        let one = stage.sandbox("one", &["dual"], &["8081:80"]);
+        let _servers = [&*one, &*stage.lan].map(|it| serve_tcp(it, "[::]:80").unwrap());
+        let sentence = |from: &str, to: &str| stage.client().explain(from, to, false).unwrap().sentence;
+        let answered = format!("It is answered; the server sees {LAN6}.");
+        assert_eq!(sentence("lan", &format!("[{HOST6}]:8081")), answered);
+        assert_eq!(ask(&stage.lan, &format!("[{HOST6}]:8081")).unwrap(), Outcome::answered(LAN6));
+        // A peer without an address of its own is reached by the family of the sender.
+        assert_eq!(sentence(&format!("lan:{LAN6}"), "host:8081"), answered);
+        assert!(!sentence(&format!("lan:{LAN6}"), "one:80").is_empty());
+        let from_sandbox = sentence(&one.address6("dual").to_string(), "lan:80");
+        assert!(from_sandbox.starts_with("Leaves the host"), "{from_sandbox}");
+        // And without a router, by an address of the subnet.
+        shell(&stage, "ip -6 route del default");
+        assert!(sentence("lan", &format!("[{HOST6}]:8081")).starts_with("It is answered"));
     });
 }
 

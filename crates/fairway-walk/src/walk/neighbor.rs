@@ -1,0 +1,194 @@
+//! Neighbors: who has an address behind an interface, and where a MAC address is.
+
+use std::net::IpAddr;
+
+use super::Walker;
+use super::input::unexpected_source;
+use crate::packet::Tuple;
+use crate::step::End;
+use crate::topology::{Interface, MacvlanParent, NamespaceId};
+use fairway_model::{MacAddress, MacvlanMode};
+
+/// The owner of an address behind an interface.
+pub(super) enum Neighbor {
+    /// An interface in this namespace, with this MAC address.
+    Known(NamespaceId, MacAddress),
+    /// A host outside, on a link that leads out of the topology.
+    Outside,
+    /// No neighbor has the address.
+    Missing,
+}
+
+/// The MAC address of hosts on a link that leads out of the topology.
+pub(super) const STRANGER: MacAddress = MacAddress([2, 0, 0, 0, 0, 0]);
+
+/// The bridges that a search has passed.
+type Passed = Vec<(NamespaceId, u32)>;
+
+impl<'a> Walker<'a> {
+    /// Looks for a neighbor, and again as long as it is found in a namespace that was not read yet.
+    pub(super) fn find_neighbor(&self, look: impl Fn(&Self) -> Neighbor) -> Result<Neighbor, End> {
+        loop {
+            match look(self) {
+                Neighbor::Known(holder, _) if self.visit(holder)? => {}
+                found => return Ok(found),
+            }
+        }
+    }
+
+    /// Finds the owner of `address` behind an interface.
+    pub(super) fn neighbor(
+        &self,
+        namespace: NamespaceId,
+        interface: &Interface,
+        address: IpAddr,
+        origin: Option<IpAddr>,
+    ) -> Neighbor {
+        if interface.kind == "bridge" {
+            return self.behind_bridge((namespace, interface), address, origin, None, &mut Vec::new());
+        }
+        let Some(MacvlanParent { namespace: below, parent, mode }) = interface.macvlan_parent else {
+            // A macvlan does not receive requests that its parent sends.
+            let above = self.macvlans_of(namespace, interface.index);
+            let kept_apart =
+                above.into_iter().any(|((place, _), it)| self.answers(place, it, address, origin));
+            return if kept_apart {
+                Neighbor::Missing
+            } else {
+                self.resolve_over_link(interface, address, origin, &mut Vec::new())
+            };
+        };
+        let near = self.macvlans_of(below, parent).find(|((place, _), it)| {
+            in_mode_bridge(it)
+                && (*place, it.index) != (namespace, interface.index)
+                && self.answers(*place, it, address, None)
+        });
+        match (near, self.namespace(below).interface(parent)) {
+            (Some(((place, _), near)), _) if mode == MacvlanMode::Bridge => Neighbor::Known(place, near.mac),
+            (_, Some(parent)) => self.resolve_over_link(parent, address, origin, &mut Vec::new()),
+            _ => Neighbor::Missing,
+        }
+    }
+
+    /// Finds the owner of `address` at the other end of an interface.
+    fn resolve_over_link(
+        &self,
+        interface: &Interface,
+        address: IpAddr,
+        origin: Option<IpAddr>,
+        passed: &mut Passed,
+    ) -> Neighbor {
+        let Some((peer, index)) = interface.peer else {
+            // A dummy parent of macvlans leads nowhere.
+            let leads_out = !matches!(interface.kind.as_str(), "dummy" | "ifb");
+            return if leads_out { Neighbor::Outside } else { Neighbor::Missing };
+        };
+        let place = self.namespace(peer);
+        let Some(end) = self.end((peer, index)).filter(|end| end.up) else { return Neighbor::Missing };
+        if let Some(bridge) = end.bridge.and_then(|bridge| place.interface(bridge)) {
+            return match self.answers(peer, bridge, address, origin) {
+                true => Neighbor::Known(peer, bridge.mac),
+                false => self.behind_bridge((peer, bridge), address, origin, Some(end.index), passed),
+            };
+        }
+        if self.answers(peer, end, address, origin) {
+            return Neighbor::Known(peer, end.mac);
+        }
+        self.above(peer, index, address)
+    }
+
+    /// Finds the macvlan of a parent interface whose namespace has `address`.
+    pub(super) fn above(&self, namespace: NamespaceId, parent: u32, address: IpAddr) -> Neighbor {
+        let mut all = self.macvlans_of(namespace, parent);
+        let found = all.find(|((place, _), it)| self.answers(*place, it, address, None));
+        found.map_or(Neighbor::Missing, |((place, _), it)| Neighbor::Known(place, it.mac))
+    }
+
+    /// Whether an interface answers a neighbor request for `address`: by ARP a namespace answers for all its
+    /// addresses (`arp_ignore`), by neighbor discovery only for those of the interface.
+    /// A request from a source that `rp_filter` drops gets no answer (`arp_process`).
+    pub(super) fn answers(
+        &self,
+        namespace: NamespaceId,
+        interface: &Interface,
+        address: IpAddr,
+        origin: Option<IpAddr>,
+    ) -> bool {
+        let place = self.namespace(namespace);
+        let is_let_in = |source: IpAddr| {
+            let tuple =
+                Tuple { protocol: 0, source, destination: address, source_port: 0, destination_port: 0 };
+            unexpected_source(place, interface, None, &tuple, 0).is_none()
+        };
+        match address {
+            IpAddr::V4(_) => place.holder(address).is_some() && origin.is_none_or(is_let_in),
+            IpAddr::V6(_) => interface.addresses.iter().any(|own| own.addr() == address),
+        }
+    }
+
+    /// Finds the owner of `address` behind a bridge that was not passed yet: with spanning tree, bridges may form loops.
+    /// `asking` is the port where the request arrived.
+    pub(super) fn behind_bridge(
+        &self,
+        (namespace, bridge): (NamespaceId, &Interface),
+        address: IpAddr,
+        origin: Option<IpAddr>,
+        asking: Option<u32>,
+        passed: &mut Passed,
+    ) -> Neighbor {
+        let mut outside = Neighbor::Missing;
+        if !passes(passed, namespace, bridge) {
+            return outside;
+        }
+        for port in self.ports(namespace, bridge) {
+            if asking == Some(port.index) && !port.hairpin {
+                continue;
+            }
+            match self.resolve_over_link(port, address, origin, passed) {
+                Neighbor::Known(place, mac) => return Neighbor::Known(place, mac),
+                Neighbor::Outside => outside = Neighbor::Outside,
+                Neighbor::Missing => {}
+            }
+        }
+        outside
+    }
+
+    pub(super) fn ports(
+        &self,
+        namespace: NamespaceId,
+        bridge: &Interface,
+    ) -> impl Iterator<Item = &'a Interface> + use<'a> {
+        let index = bridge.index;
+        self.namespace(namespace).interfaces.iter().filter(move |port| port.bridge == Some(index) && port.up)
+    }
+
+    /// Whether a frame for `mac` that leaves by a port arrives there: at the other end, at a macvlan on it or, if the other
+    /// end is a port of a bridge, at that bridge or behind it.
+    pub(super) fn is_behind(&self, port: &Interface, mac: MacAddress, passed: &mut Passed) -> bool {
+        let Some((peer, index)) = port.peer else { return mac == STRANGER };
+        let Some(end) = self.end((peer, index)).filter(|end| end.up) else { return false };
+        if end.mac == mac || self.macvlans_of(peer, index).any(|(_, above)| above.mac == mac) {
+            return true;
+        }
+        let Some(bridge) = end.bridge.and_then(|bridge| self.namespace(peer).interface(bridge)) else {
+            return false;
+        };
+        let mut others = self.ports(peer, bridge).filter(|other| other.index != end.index);
+        bridge.mac == mac
+            || passes(passed, peer, bridge) && others.any(|other| self.is_behind(other, mac, passed))
+    }
+}
+
+/// Records that a search passes a bridge; false if it did before.
+fn passes(passed: &mut Passed, namespace: NamespaceId, bridge: &Interface) -> bool {
+    let place = (namespace, bridge.index);
+    let first = !passed.contains(&place);
+    if first {
+        passed.push(place);
+    }
+    first
+}
+
+pub(super) fn in_mode_bridge(interface: &Interface) -> bool {
+    interface.macvlan_parent.is_some_and(|on| on.mode == MacvlanMode::Bridge)
+}
