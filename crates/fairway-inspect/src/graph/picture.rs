@@ -11,6 +11,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::walk::Walk;
+use crate::topology::without_ours;
 pub use collapse::{Collapse, UnknownCollapse};
 use fairway_core::plan::{ObjectChange, Plan};
 use fairway_core::world::World;
@@ -213,11 +214,14 @@ impl Picture {
             !predefined && (only.is_empty() || only.contains(&network.id))
         };
         let asked: Vec<&model::Network> = world.networks().filter(drawn).collect();
-        let uplinks = uplink::uplinks(world, plan, host);
+        let others = without_ours(host, plan);
+        let uplinks = uplink::uplinks(world, host, &others);
         let numbers: BTreeMap<NetworkId, usize> =
             asked.iter().enumerate().map(|(number, network)| (network.id, number)).collect();
-        let mut networks: Vec<Network> =
-            asked.iter().map(|network| network::network(world, network, &uplinks)).collect();
+        let mut networks: Vec<Network> = asked
+            .iter()
+            .map(|network| network::network(world, network, uplink::parent(network, &others), &uplinks))
+            .collect();
         networks.extend([network::of_the_host(), network::without_network()]);
         let (hosts, unconnected) = (networks.len() - 2, networks.len() - 1);
         let mut people: Vec<&model::Sandbox> = world

@@ -24,13 +24,15 @@ pub fn observed(world: &World, plan: &Plan, host: &Survey, inside: &BTreeMap<San
     topology
 }
 
-/// A host without the objects of a Plan: links with their routes, tables and sockets.
+/// A host without the objects of a Plan: links with their routes, tables and sockets. A bridge that Fairway adopted is the
+/// user's, with its ports, addresses and routes.
 pub fn without_ours(host: &NetworkNamespace, plan: &Plan) -> NetworkNamespace {
     let ours: BTreeSet<String> = plan
         .objects()
-        .filter_map(|(key, _)| match key {
-            Key::Bridge(name) | Key::Veth(name) | Key::DummyParent(name) => Some(name.clone()),
-            Key::TrafficLimit(name) => Some(buffer_interface(name)),
+        .filter_map(|(key, object)| match (key, object) {
+            (_, Object::Bridge(bridge)) if bridge.adopted => None,
+            (Key::Bridge(name) | Key::Veth(name) | Key::DummyParent(name), _) => Some(name.clone()),
+            (Key::TrafficLimit(name), _) => Some(buffer_interface(name)),
             _ => None,
         })
         .collect();

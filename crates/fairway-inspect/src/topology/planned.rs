@@ -16,7 +16,7 @@ use fairway_model::{MacAddress, Namespace, NetworkMode, Protocol, RouteType, San
 use fairway_ruleset::{Element, Table};
 use fairway_walk::{
     Interface, Listener, MAIN_TABLE, NamespaceId, NetworkNamespace, Route, RouteKind, Topology,
-    add_default_route, add_interface, empty_namespace,
+    add_address_routes, add_default_route, add_interface, empty_namespace,
 };
 
 const IPV4_FORWARDING: &str = "net/ipv4/ip_forward";
@@ -229,7 +229,19 @@ impl Builder {
             .map_or((false, false), |it| it.forwarding)
     }
 
+    /// Adds what an adopted bridge lacks, and any other bridge.
     fn bridge(&mut self, bridge: &BridgeLink) {
+        if let Some(index) = self.bridges.get(&bridge.name).copied().filter(|_| bridge.adopted) {
+            let host = self.host();
+            let mut missing = bridge.addresses.clone();
+            for interface in host.interfaces.iter_mut().filter(|it| it.index == index) {
+                missing.retain(|it| !interface.addresses.contains(it));
+                interface.addresses.extend(&missing);
+                interface.route_localnet |= bridge.route_localnet;
+                interface.up = true;
+            }
+            return missing.into_iter().for_each(|it| add_address_routes(host, index, it));
+        }
         let interface = Interface {
             index: self.take_index(NamespaceId::HOST),
             name: bridge.name.clone(),

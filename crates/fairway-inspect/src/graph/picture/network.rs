@@ -1,6 +1,5 @@
 //! Networks of a picture, with the options that affect reachability.
 
-use super::uplink::parent;
 use crate::graph::{Mark, Meaning, Network, Uplink, Way};
 use fairway_core::world::World;
 use fairway_model::{self as model, Driver, GatewayMode};
@@ -159,9 +158,14 @@ fn subnets(network: &model::Network) -> Vec<String> {
     network.subnets.iter().map(words).collect()
 }
 
-/// A network of the World, without its members.
-pub(super) fn network(world: &World, network: &model::Network, uplinks: &[Uplink]) -> Network {
-    let uplink = parent(network).and_then(|name| uplinks.iter().position(|it| it.name == name));
+/// A network of the World, without its members. `parent` is the link of the host that they are on.
+pub(super) fn network(
+    world: &World,
+    network: &model::Network,
+    parent: Option<&str>,
+    uplinks: &[Uplink],
+) -> Network {
+    let uplink = parent.and_then(|name| uplinks.iter().position(|it| it.name == name));
     let (bridge, gateways) = match (network.driver, &network.macvlan, &network.uplink) {
         (Driver::Ptp, ..) => (Some("a pair".to_owned()), Vec::new()),
         (_, Some(macvlan), _) => (Some(macvlan.parent.clone()), Vec::new()),

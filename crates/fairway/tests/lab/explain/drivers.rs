@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 
 use fairway_api::types::IpamConfig;
-use fairway_lab::{Lab, Place, ask, serve_tcp};
+use fairway_inspect::doctor::Severity;
+use fairway_lab::{Lab, Outcome, Place, ask, serve_tcp};
 
-use crate::harness::Stage;
+use crate::cli::{fairway, printed};
+use crate::doctor::shell;
+use crate::harness::{HOST, LAN, Stage};
 
 /// The neighbour on the second LAN, and the host.
 const ROUTER: &str = "10.60.0.1";
@@ -69,7 +72,18 @@ fn check(lab: &Lab, driver: &str, host_reaches: bool) {
     } else {
         let lost = format!("No answer: lost on host: no neighbor on eth1 has {}.", one.address("side"));
         assert_eq!((said, seen), (lost, "timed-out".to_owned()));
+        let why = "What would help: the host and the sandboxes of the macvlan network side do not reach each other: ";
+        let connect = "fairway network connect bridge one, and use its address there\n";
+        let out = fairway(&stage, &format!("explain host {at}", at = at(&one))).output;
+        assert!(out.contains(&format!("{why}{connect}")), "{out}");
     }
+    // The host's route to its own LAN is no fault.
+    let findings = stage.client().doctor(false).unwrap().findings;
+    assert!(
+        findings.iter().all(|it| it.id != "subnet-overlap" || it.severity == Severity::Ok),
+        "{findings:#?}"
+    );
+    assert!(!stage.daemon.log().contains("overlaps"), "{}", stage.daemon.log());
 }
 
 #[test]
@@ -80,6 +94,59 @@ fn sandboxes_on_a_macvlan_and_not_the_host() {
 #[test]
 fn sandboxes_on_the_hosts_lan() {
     fairway_lab::run(|lab| check(lab, "lan", true));
+}
+
+/// The host's interface is a port of a bridge of the user's own, which has its address and routes.
+#[test]
+fn sandboxes_on_a_bridge_of_ones_own_to_the_lan() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::before_daemon(lab);
+        let bridge = "ip link add br0 type bridge && ip address flush dev eth0 && ip link set eth0 master br0 && \
+                      ip address add 10.10.50.99/24 dev br0 && ip address add fd50::99/64 dev br0 nodad && \
+                      ip link set br0 up && ip route replace default via 10.10.50.1 && ip -6 route replace default via fd50::1";
+        shell(&stage, bridge);
+        stage.daemon.launch(&[]);
+        stage.daemon.wait_until_ready();
+        let made = stage.create_network("own", |network| {
+            network.options.insert("com.docker.network.bridge.name".to_owned(), "br0".to_owned());
+            network.ipam.get_or_insert_default().config = vec![IpamConfig {
+                subnet: "10.10.50.0/24".to_owned(),
+                ip_range: "10.10.50.208/28".to_owned(),
+                ..IpamConfig::default()
+            }];
+        });
+        made.unwrap();
+        let (one, other) =
+            (stage.sandbox("one", &["own"], &["8111:80"]), stage.sandbox("other", &["bridge"], &[]));
+        let _servers = [&*one, &*stage.lan].map(|it| serve_tcp(it, "0.0.0.0:80").unwrap());
+        let at = SocketAddr::new(one.address("own"), 80).to_string();
+        // What is published is translated by the host, to which the answer has to come back.
+        for (to, source) in [(&at, LAN), (&format!("{HOST}:8111"), HOST)] {
+            let answered =
+                (format!("It is answered; the server sees {source}."), format!("answered {source}"));
+            for from in ["lan", &format!("lan:{LAN}")] {
+                assert_eq!(said_and_seen(&stage, (from, &stage.lan), to), answered, "{to}");
+            }
+        }
+        for (name, place) in [("one", &*one), ("other", &*other), ("host", &*stage.host)] {
+            let out = fairway(&stage, &format!("explain {name} lan:80"));
+            assert!(
+                out.output.contains("Leaves the host") && !out.output.contains("By the Plan"),
+                "{}",
+                out.output
+            );
+            assert!(matches!(ask(place, &format!("{LAN}:80")).unwrap(), Outcome::Answered { .. }), "{name}");
+        }
+        let drawn = printed(&stage, "graph --format dot");
+        assert!(
+            drawn.contains("LAN of eth0") && drawn.contains("on the LAN") && drawn.contains(LAN),
+            "{drawn}"
+        );
+        stage.daemon.stop();
+        let alone = fairway(&stage, &format!("explain host {LAN}:80"));
+        assert!(!alone.output.contains("no port of br0"), "{}", alone.output);
+        assert!(!alone.output.contains("No answer"), "{}", alone.output);
+    });
 }
 
 #[test]
