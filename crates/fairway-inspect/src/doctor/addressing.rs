@@ -4,11 +4,12 @@ use ipnet::IpNet;
 
 use super::finding::{join_some, sorted};
 use super::remedy::{is_docker_bridge, move_network, recreate_network};
-use super::{Finding, FindingKind, LinkState, Observations};
+use super::{Finding, FindingKind, Fix, LinkState, Observations};
 use fairway_core::plan::chosen_servers;
 use fairway_core::world::World;
 use fairway_model::shell::quote;
 use fairway_model::{Driver, NameServer, Network, NetworkMode, Sandbox};
+use fairway_walk::MAIN_TABLE;
 
 const MTU_OPTION: &str = "com.docker.network.driver.mtu";
 
@@ -58,10 +59,10 @@ pub enum AddressingFinding {
         destination: IpNet,
         /// The interface of the route; empty if it has none.
         interface: String,
-        /// Whether the route is more specific than the network's subnet, and takes packets for sandboxes.
+        /// Whether the route takes packets for sandboxes: it is within the network's subnet.
         inside: bool,
-        /// The command that gives the network another subnet.
-        fix: String,
+        /// The command that gives the network another subnet, if there is one.
+        fix: Option<String>,
     },
     /// The host has no name server, and sandboxes have none of their own.
     NoNameServer {
@@ -141,7 +142,7 @@ impl AddressingFinding {
                          for them go to the network",
                     ),
                 };
-                finding.fix(fix)
+                Finding { fix: fix.clone().map(Fix::by_user), ..finding }
             }
             Self::NoNameServer { sandboxes } => Finding::warning(
                 "nameservers",
@@ -207,7 +208,7 @@ fn exceeds_uplink(world: &World, networks: &[(&Network, u32)], uplink: &LinkStat
     };
     let create = || format!("fairway network create --opt {MTU_OPTION}=MTU NAME");
     let of_configured = configured.into_iter().filter_map(|network| {
-        let fix = recreate_network(world, network.0, Some(MTU_OPTION)).unwrap_or_else(create);
+        let fix = recreate_network(world, network.0, MTU_OPTION).unwrap_or_else(create);
         finding(&[network], fix)
     });
     let of_others = finding(&others, format!("fairway daemon --mtu={}", uplink.mtu));
@@ -244,16 +245,27 @@ pub(super) fn check_overlaps(world: &World, observed: &Observations) -> Vec<Find
     });
     let findings = overlaps.map(|(network, route)| {
         let subnets: Vec<IpNet> = network.subnets.iter().map(|it| it.subnet).collect();
+        let is_preferred =
+            |subnet: &IpNet| *subnet == route.destination && prefers_bridge(observed, network, subnet);
         FindingKind::Addressing(AddressingFinding::RouteOverlaps {
             network: network.name.clone(),
-            inside: subnets.iter().any(|subnet| subnet.contains(&route.destination)),
+            inside: subnets.iter().any(|it| it.contains(&route.destination) && !is_preferred(it)),
             subnets,
             destination: route.destination,
             interface: route.interface.clone(),
-            fix: move_network(world, network),
+            fix: move_network(world, network, route.destination.addr().is_ipv4()),
         })
     });
     findings.collect()
+}
+
+/// Whether the host's packets for a subnet go to the network's bridge, although another route has the same destination: the
+/// kernel takes the lowest metric, and of equal ones the first that was added.
+fn prefers_bridge(observed: &Observations, network: &Network, subnet: &IpNet) -> bool {
+    let same = observed.routes.iter().filter(|it| it.table == MAIN_TABLE && it.destination == *subnet);
+    let first = same.min_by_key(|route| route.metric);
+    first
+        .is_some_and(|route| observed.link(&network.bridge).is_some_and(|link| link.index == route.interface))
 }
 
 /// Reports sandboxes without a name server that they can query.

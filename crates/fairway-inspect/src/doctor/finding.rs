@@ -44,6 +44,11 @@ pub struct Fix {
 impl Fix {
     /// The fix that only `fairway doctor --fix` makes.
     pub(super) const COMMAND: &str = "fairway doctor --fix";
+
+    /// A command that the user runs.
+    pub(super) fn by_user(command: String) -> Self {
+        Self { command, automatic: false }
+    }
 }
 
 /// A finding as printed and as JSON.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::finding::join_some;
 use super::remedy::{is_docker_bridge, move_network};
-use super::{Finding, FindingKind, Observations, Severity};
+use super::{Finding, FindingKind, Fix, Observations, Severity};
 use crate::conflict::{Cause, FirewallConflict, ForeignTable, Owner, Path};
 use fairway_core::world::World;
 use fairway_model::address_range::overlap;
@@ -57,8 +57,8 @@ pub enum FirewallFinding {
         address: IpNet,
         /// The network.
         network: String,
-        /// The command that gives the network another subnet.
-        fix: String,
+        /// The command that gives the network another subnet, if there is one.
+        fix: Option<String>,
     },
 }
 
@@ -143,12 +143,13 @@ impl FirewallFinding {
                 true => "fairway daemon --iptables-flavour=nft".to_owned(),
                 false => move_to_nft(program),
             }),
-            Self::DockerOverlaps { bridge, address, network, fix } => Finding::error(
+            Self::DockerOverlaps { bridge, address, network, fix } => Finding {
+                fix: fix.clone().map(Fix::by_user),
+                ..Finding::error(
                 "docker",
                 format!("Docker's bridge {bridge} has {address}, which overlaps network {network}"),
                 "one of the two cannot be reached: the host has one route for both",
-            )
-            .fix(fix),
+            )},
         }
     }
 }
@@ -327,7 +328,7 @@ pub(super) fn check_docker(world: &World, observed: &Observations) -> Vec<Findin
                     bridge: link.name.clone(),
                     address: *address,
                     network: network.name.clone(),
-                    fix: move_network(world, network),
+                    fix: move_network(world, network, address.addr().is_ipv4()),
                 })
             }));
         }

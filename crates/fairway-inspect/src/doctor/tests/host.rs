@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::conflict::{Cause, FirewallConflict, ForeignTable, Owner, Path};
+use crate::doctor::remedy::{move_network, recreate_network};
+use fairway_model::EndpointRequest;
 use fairway_ruleset::{Chain, ChainKind, Family, Hook, Policy, Table};
 use fairway_walk::{Route, RouteKind};
 
@@ -261,12 +263,65 @@ fn routes_that_overlap_a_network() {
     host.change_facts(|it| it.routes = vec![route("172.17.4.0/24", "tun0")]);
     let command = "fairway daemon --bip=ADDRESS/BITS";
     assert_eq!(host.fix().command, command, "the default network cannot be recreated");
+    // Of two routes with one destination, the kernel takes the first.
+    host.change_facts(|it| it.routes = vec![route("172.18.0.0/16", "eth0")]);
+    let main = |interface| Route {
+        table: 254,
+        destination: "172.18.0.0/16".parse().unwrap(),
+        kind: RouteKind::Unicast,
+        gateway: None,
+        interface,
+        metric: 0,
+        source: None,
+    };
+    for (interfaces, severity) in [([3, 2], Severity::Warning), ([2, 3], Severity::Error)] {
+        host.observed.routes = interfaces.map(main).to_vec();
+        assert_eq!(host.rendered().severity, severity);
+    }
     // A route over Docker's bridge is reported once, as Docker's.
     host.change_facts(|it| it.routes = vec![route("172.18.0.0/16", "docker0")]);
     let docker0 = LinkState { kind: "bridge".to_owned(), ..link(8, "docker0", "172.18.0.1/16") };
     host.observed.links.push(docker0);
     let message = "Docker's bridge docker0 has 172.18.0.1/16, which overlaps network web";
     host.assert("docker", Severity::Error, message, RECREATE);
+}
+
+#[test]
+fn a_network_is_moved_as_its_driver_allows() {
+    let mut host = TestHost::new();
+    let options = |it: &mut CreateNetwork, driver: &str, option: (&str, &str)| {
+        it.driver = driver.to_owned();
+        it.options.insert(option.0.to_owned(), option.1.to_owned());
+    };
+    host.network("open", |it| {
+        options(it, "routed", ("com.docker.network.driver.mtu", "1400"));
+        it.subnets = vec![SubnetRequest { subnet: "10.30.1.0/24".parse().ok(), ..SubnetRequest::default() }];
+    });
+    let request = EndpointRequest {
+        ipv4: "10.30.1.9".parse().ok(),
+        aliases: vec!["db".to_owned()],
+        links: vec![("p".to_owned(), "later".to_owned())],
+        gateway_priority: 3,
+        ..EndpointRequest::default()
+    };
+    host.run(Command::Connect { sandbox: "p".to_owned(), network: "open".to_owned(), request });
+    let fix = |host: &TestHost, name: &str, ipv4: bool| {
+        move_network(&host.world, host.world.find_network(name).unwrap(), ipv4).unwrap_or_default()
+    };
+    let moved = "fairway network disconnect open p && fairway network rm open && fairway network create --driver routed \
+                 --opt com.docker.network.driver.mtu=1400 open && fairway network connect --alias db --link p:later \
+                 --gw-priority 3 open p";
+    assert_eq!(fix(&host, "open", true), moved);
+    assert_eq!(fix(&host, "bridge", false), "fairway daemon --bip6=ADDRESS/BITS");
+    // Without its MTU it keeps its subnet.
+    let open = host.world.find_network("open").unwrap();
+    let kept = recreate_network(&host.world, open, "com.docker.network.driver.mtu").unwrap();
+    assert!(kept.contains("create --driver routed --subnet 10.30.1.0/24 open"), "{kept}");
+    assert!(kept.contains("connect --ip 10.30.1.9 --alias db"), "{kept}");
+    // The user's own bridge has its subnet from the user.
+    host.change_facts(|it| it.bridges = vec!["own0".to_owned()]);
+    host.network("own", |it| options(it, "bridge", ("com.docker.network.bridge.name", "own0")));
+    assert_eq!(fix(&host, "own", true), "");
 }
 
 #[test]

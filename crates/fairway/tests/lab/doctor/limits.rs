@@ -54,6 +54,13 @@ fn packets_that_are_too_large() {
 fn a_route_over_a_network() {
     fairway_lab::run(|lab| {
         let clinic = Clinic::new(lab, &[]);
+        // The host prefers the route to its bridge, which was there first.
+        shell(&clinic.stage, "ip address add 172.18.9.9/16 dev eth0");
+        let second = clinic.finding("subnet-overlap", Severity::Warning);
+        assert!(second.message.contains("172.18.0.0/16 over eth0"), "{second:?}");
+        clinic.assert_flows();
+        shell(&clinic.stage, "ip address del 172.18.9.9/16 dev eth0");
+        clinic.assert_well("subnet-overlap");
         clinic.stage.host.route("172.18.0.0/17", LAN).unwrap();
         assert_ne!(clinic.reach()[1], Outcome::answered(LAN), "the VPN has what is for the sandbox");
         let found = clinic.finding("subnet-overlap", Severity::Error);
