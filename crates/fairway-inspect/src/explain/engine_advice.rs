@@ -310,8 +310,21 @@ impl Case<'_> {
         })
     }
 
-    /// The advice for an address that no container has now.
+    /// The advice for an address that no neighbor has: that of a container on a macvlan, which the host does not reach, or one
+    /// that no container has now.
     fn no_neighbor(&self, next: IpAddr) -> Option<String> {
+        let is_above = |place: NamespaceId| {
+            self.topology[place].holder(next).is_some_and(|it| it.macvlan_parent.is_some())
+        };
+        if let Some(it) = self.containers.iter().find(|it| it.namespace.is_some_and(is_above)) {
+            let connect = it.engine.connect("NETWORK", &it.name);
+            let connect = connect.map(|command| format!(": {command}, with one that has a bridge"));
+            return Some(format!(
+                "{} is on a macvlan, and the host and macvlans on its interfaces do not reach each other{}",
+                it.name,
+                connect.unwrap_or_default()
+            ));
+        }
         let recorded =
             self.containers.iter().find(|it| it.networks.iter().any(|it| it.addresses.contains(&next)));
         Some(match recorded {

@@ -394,3 +394,6 @@ pub(crate) fn resolve(plan: &Plan, origin: &Peer, name: &str) -> Option<IpAddr> 
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests;

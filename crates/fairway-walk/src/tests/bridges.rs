@@ -6,7 +6,8 @@ use super::bridged::{
 use super::routed::{comments, filter, interface, listen, sentence, texts};
 use super::{TCP, UDP, address, tuple};
 use crate::{
-    End, FlowPosition, Interface, Outcome, RouteKind, Sender, Step, StepKind, Topology, Walker, add_interface,
+    End, FlowPosition, Interface, Origin, Outcome, Proxy, RouteKind, Sender, Step, StepKind, Topology,
+    Walker, add_interface, walk_connection,
 };
 use fairway_model::MacAddress;
 use fairway_ruleset::{
@@ -81,6 +82,10 @@ fn frames_pass_several_bridges() {
         Interface { bridge: Some(BRIDGE), ..interface(SWITCH, index, "uplink", &[]) },
     );
     assert_eq!(ports(&ask(&topology, "10.0.0.50")), ["out", "uplink"]);
+    // What they send comes in by the port to that bridge.
+    let stranger = tuple(TCP, "10.0.0.50", "10.0.0.11");
+    let arrives = walk_connection(&topology, Origin::Remote(HOST, BRIDGE), stranger, Proxy::default());
+    assert_eq!(ports(&arrives), ["p1"], "{arrives:?}");
 }
 
 /// With the spanning tree protocol, bridges may be connected twice.

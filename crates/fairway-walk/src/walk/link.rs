@@ -142,7 +142,8 @@ impl<'a> Walker<'a> {
     ) -> (u32, MacAddress) {
         let place = self.namespace(namespace);
         let Some(found) = place.interface(interface) else { return (interface, MacAddress::default()) };
-        let leads_out = |port: &&Interface| port.peer.is_none();
+        let leads_out =
+            |port: &&Interface| self.is_behind(port, STRANGER, &mut vec![(namespace, found.index)]);
         let port = match found.kind.as_str() {
             "bridge" => self.ports(namespace, found).find(leads_out).unwrap_or(found),
             _ => found,

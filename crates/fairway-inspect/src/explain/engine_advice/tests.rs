@@ -3,11 +3,11 @@ use std::net::IpAddr;
 use super::rule_owner::{RuleOwner, owner_of};
 use super::{EngineWords, KnownContainer, KnownNetwork, KnownPort, engine_advice};
 use crate::explain::{Peer, Query};
-use fairway_model::{PortRange, Protocol};
+use fairway_model::{MacvlanMode, PortRange, Protocol};
 use fairway_ruleset::{Chain, Family, Hook, Table, Verdict};
 use fairway_walk::{
-    ConnectionWalk, DiscardReason, End, Interface, Listener, NamespaceId, PacketWalk, RuleHit, Step,
-    Topology, Tuple, add_interface, empty_namespace,
+    ConnectionWalk, DiscardReason, End, Interface, Listener, MacvlanParent, NamespaceId, PacketWalk, RuleHit,
+    Step, Topology, Tuple, add_interface, empty_namespace,
 };
 
 const HOST: NamespaceId = NamespaceId::HOST;
@@ -105,6 +105,17 @@ fn advised(
     end: End,
     waiting: &[Listener],
 ) -> Option<String> {
+    advised_in(&topology(), (from, to), packet, hook, end, waiting)
+}
+
+fn advised_in(
+    topology: &Topology,
+    (from, to): (Peer, Peer),
+    packet: Tuple,
+    hook: Hook,
+    end: End,
+    waiting: &[Listener],
+) -> Option<String> {
     let hits = match &end {
         End::Dropped { by, .. } => vec![(**by).clone()],
         _ => Vec::new(),
@@ -132,7 +143,7 @@ fn advised(
     };
     let port = (packet.destination_port != 0).then_some((packet.destination_port, packet.protocol));
     let query = Query::between(from, to, port, None);
-    engine_advice(&containers(), &topology(), &query, &walk, waiting)
+    engine_advice(&containers(), topology, &query, &walk, waiting)
 }
 
 fn dropped(from: Peer, to: Peer, packet: Tuple, by: RuleHit) -> String {
@@ -337,6 +348,19 @@ fn what_the_kernel_discards_is_explained_by_its_sysctl_or_link() {
     assert_eq!(ask(DB, forwarding).unwrap(), "in db: sysctl -w net.ipv4.ip_forward=1");
     assert_eq!(ask(HOST, DiscardReason::OutputDown("br0".to_owned())).unwrap(), "ip link set dev br0 up");
     assert_eq!(ask(HOST, DiscardReason::Blackhole), None);
+}
+
+#[test]
+fn a_container_on_a_macvlan_is_past_the_host() {
+    let mut topology = topology();
+    let on = MacvlanParent { namespace: HOST, parent: 2, mode: MacvlanMode::Bridge };
+    topology.change_interface((WEB, 2), |it| it.macvlan_parent = Some(on));
+    let next = address("172.17.0.2");
+    let end = End::NoNeighbor { namespace: HOST, interface: "eth0".to_owned(), next };
+    let (from, to) = (Peer::Host, Peer::Namespace(WEB));
+    let advice = advised_in(&topology, (from, to), tuple("172.17.0.2", 80), Hook::Output, end, &[]).unwrap();
+    let connect = "docker network connect NETWORK web, with one that has a bridge";
+    assert!(advice.starts_with("web is on a macvlan") && advice.ends_with(connect), "{advice}");
 }
 
 #[test]
