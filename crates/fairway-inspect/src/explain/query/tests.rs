@@ -1,8 +1,10 @@
 use super::*;
 use fairway_walk::{add_default_route, add_interface, empty_namespace};
 
-/// A host with these interfaces: index, name, kind, bridge and addresses.
-fn host(interfaces: &[(u32, &str, &str, Option<u32>, &[&str])]) -> NetworkNamespace {
+/// An interface: index, name, kind, bridge and addresses.
+type Link<'a> = (u32, &'a str, &'a str, Option<u32>, &'a [&'a str]);
+
+fn host(interfaces: &[Link<'_>]) -> NetworkNamespace {
     let mut host = empty_namespace("host");
     for (index, name, kind, bridge, addresses) in interfaces {
         let interface = Interface {
