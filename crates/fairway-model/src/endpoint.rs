@@ -62,6 +62,12 @@ pub struct Endpoint {
     pub sandbox: SandboxId,
     /// The order of creation: names resolve to the oldest endpoint first.
     pub order: u64,
+    /// The lowest number that no other endpoint of the sandbox had: which address of [`ResolverAddresses::RANGE`] is for
+    /// the network.
+    ///
+    /// [`ResolverAddresses::RANGE`]: crate::ResolverAddresses::RANGE
+    #[serde(default)]
+    pub number: u8,
     /// The requested settings.
     pub request: EndpointRequest,
     /// The parsed driver options of the request.

@@ -80,6 +80,12 @@ pub enum ResolverAddresses {
 impl ResolverAddresses {
     /// The range. Its first address is that of the resolver's sockets.
     pub const RANGE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 64), 26);
+
+    /// The address of the range with a number; the last one for numbers beyond it.
+    pub fn of_range(number: u8) -> Ipv4Addr {
+        let [a, b, c, d] = Self::RANGE.addr().octets();
+        Ipv4Addr::new(a, b, c, d + number.min(63))
+    }
 }
 
 impl fmt::Display for ResolverAddresses {

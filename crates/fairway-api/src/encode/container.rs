@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use fairway_core::world::World;
 use fairway_model::parse;
-use fairway_model::{Endpoint, LOG_DRIVER, NetworkMode, Sandbox, SandboxKind, SandboxState};
+use fairway_model::{
+    Endpoint, LOG_DRIVER, NetworkMode, ResolverAddresses, Sandbox, SandboxKind, SandboxState,
+};
 
 use super::network::{endpoint_settings, mode_network};
 use super::port;
@@ -149,7 +151,11 @@ fn interfaces(world: &World, sandbox: &Sandbox) -> BTreeMap<String, AttachedInte
         let host_name =
             if network.driver.has_bridge() { allocation.host_interface.clone() } else { String::new() };
         let (name, bridge) = (allocation.interface.clone(), network.bridge.clone());
-        Some((network.name.clone(), AttachedInterface { name, host_name, bridge }))
+        let resolver = match sandbox.options.resolver_addresses {
+            ResolverAddresses::One => String::new(),
+            ResolverAddresses::Range => ResolverAddresses::of_range(endpoint.number).to_string(),
+        };
+        Some((network.name.clone(), AttachedInterface { name, host_name, bridge, resolver }))
     };
     world.endpoints_of_sandbox(sandbox.id).into_iter().filter_map(of).collect()
 }

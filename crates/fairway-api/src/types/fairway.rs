@@ -69,6 +69,9 @@ pub struct AttachedInterface {
     pub host_name: String,
     /// The bridge; empty without one.
     pub bridge: String,
+    /// The address of the resolver for this network in resolv.conf, where the engine writes it (`ResolverRange`); else
+    /// empty.
+    pub resolver: String,
 }
 
 /// The body of `POST /fairway/join`: connects a container of another engine to networks that the engine describes. The

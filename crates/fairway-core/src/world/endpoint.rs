@@ -117,7 +117,19 @@ impl World {
     ) -> Endpoint {
         let order = self.host_state.next_order;
         self.host_state.next_order += 1;
-        Endpoint { id: rng.endpoint_id(), network, sandbox, order, request, options, allocation: None }
+        let others = self.endpoints_of_sandbox(sandbox);
+        let free = |number: &u8| others.iter().all(|other| other.number != *number);
+        let number = (0..u8::MAX).find(free).unwrap_or(u8::MAX);
+        Endpoint {
+            id: rng.endpoint_id(),
+            network,
+            sandbox,
+            order,
+            number,
+            request,
+            options,
+            allocation: None,
+        }
     }
 
     /// The interface name of an endpoint: as requested, or the network's prefix (default `eth`) with the lowest free

@@ -119,6 +119,30 @@ fn containers_find_one_another_and_are_found() {
 }
 
 #[test]
+fn names_outlive_a_network_that_a_container_leaves() {
+    stage::run(&PROGRAMS, |_| {
+        set_up(PROGRAM);
+        podman("network create dual");
+        podman("network create app1");
+        serve("peer", "--network dual");
+        // Podman sorts the networks by name, so that eth1 comes first.
+        serve("web", "--network dual --network app1");
+        serve("lan", "--network dual:interface_name=lan0");
+        podman("network connect app1 lan");
+        for name in ["web", "lan"] {
+            let text = podman(&format!("exec {name} cat /etc/resolv.conf"));
+            for server in ["127.0.0.64", "127.0.0.65"] {
+                assert_eq!(text.matches(server).count(), 1, "{name}: {text}");
+            }
+            podman(&format!("network disconnect app1 {name}"));
+            assert_eq!(fetch(name, "peer").as_deref(), Some("peer"), "{name}");
+        }
+        podman("rm -f -t 0 peer web lan");
+        assert_nothing_is_left();
+    });
+}
+
+#[test]
 fn a_flushed_firewall_and_a_killed_daemon_harm_nothing() {
     stage::run(&PROGRAMS, |_| {
         set_up(PROGRAM);

@@ -107,6 +107,28 @@ fn a_running_container_joins_and_leaves_further_networks_with_the_same_ports() {
 }
 
 #[test]
+fn each_network_of_a_container_has_a_number_that_no_other_has() {
+    let (a, b, c) =
+        (described("a", "10.89.0.0/24"), described("b", "10.89.1.0/24"), described("c", "10.89.2.0/24"));
+    let (mut world, mut rng) = world();
+    let numbers = |world: &World| {
+        let named =
+            |it: &&fairway_model::Endpoint| (world.network(it.network).unwrap().name.clone(), it.number);
+        world.endpoints_of_sandbox(id(1)).iter().map(named).collect::<BTreeMap<_, _>>()
+    };
+    let expected =
+        |numbers: &[(&str, u8)]| numbers.iter().map(|(name, it)| ((*name).to_owned(), *it)).collect();
+    run(&mut world, &mut rng, [command(join(1, "web", &[b, c.clone()], &[]))]);
+    assert_eq!(numbers(&world), expected(&[("b", 0), ("c", 1)]));
+    run(&mut world, &mut rng, [leave(1, &["b"])]);
+    run(&mut world, &mut rng, [command(join(1, "web", &[a], &[]))]);
+    assert_eq!(numbers(&world), expected(&[("a", 0), ("c", 1)]));
+    run(&mut world, &mut rng, [leave(1, &["c"])]);
+    run(&mut world, &mut rng, [command(join(1, "web", &[c], &[]))]);
+    assert_eq!(numbers(&world), expected(&[("a", 0), ("c", 1)]));
+}
+
+#[test]
 fn a_refused_join_leaves_nothing() {
     let (mut world, mut rng) = world();
     run(&mut world, &mut rng, [command(join(1, "a", &[described("one", "10.1.0.0/24")], &[8080]))]);

@@ -7,7 +7,7 @@ use fairway_api::types::{
     Attached, ContainerCreate, EndpointIpam, EndpointSettings, HostConfig, JoinRequest, LeaveRequest,
     NetworkingConfig, PortBinding, PortMap,
 };
-use fairway_model::{ResolverAddresses, parse};
+use fairway_model::parse;
 use ipnet::IpNet;
 
 use super::error::{NetavarkError, RequestError};
@@ -19,8 +19,8 @@ use crate::face::container_id::sandbox_id;
 
 /// The name of the engine in labels.
 pub(super) const ENGINE: &str = "podman";
-/// More than the interfaces of a container, and as many as there are addresses of a resolver.
-const INTERFACES: u8 = 64;
+/// More than the interfaces of a container.
+const INTERFACES: i64 = 64;
 
 /// Who resolves names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,25 +148,15 @@ fn endpoint(
     })
 }
 
-/// The endpoint with the lowest metric has the default route, and of several the first: that of the first interface.
+/// The endpoint with the lowest metric has the default route, and of several the first: that of the interface with the
+/// lowest number in its name, then by the place in the request, where older podman sorts the networks by name.
 fn gateway_priority(metric: u32, interface: &str, position: usize) -> i32 {
-    let number = interface_number(interface, position);
-    let priority = -(i64::from(metric) * i64::from(INTERFACES) + i64::from(number));
-    i32::try_from(priority).unwrap_or(i32::MIN)
-}
-
-/// A number for each interface of a container, below [`INTERFACES`]: that in its name, or its place in the request.
-fn interface_number(interface: &str, position: usize) -> u8 {
     let digits = interface.trim_start_matches(|letter: char| !letter.is_ascii_digit());
-    let number = digits.parse().unwrap_or(position).max(position);
-    u8::try_from(number).unwrap_or(INTERFACES).min(INTERFACES - 1)
-}
-
-/// Where the resolver answers for an interface. Podman removes the address from resolv.conf when the container leaves the
-/// network, so that no two networks of a container share one.
-fn resolver_address(number: u8) -> IpAddr {
-    let [a, b, c, d] = ResolverAddresses::RANGE.addr().octets();
-    IpAddr::from([a, b, c, d + number])
+    let number = digits.parse().unwrap_or(position);
+    let below = |number: usize| i64::try_from(number).unwrap_or(INTERFACES).min(INTERFACES - 1);
+    let place = below(number) * INTERFACES + below(position);
+    let priority = -(i64::from(metric) * INTERFACES * INTERFACES + place);
+    i32::try_from(priority).unwrap_or(i32::MIN)
 }
 
 /// The addresses that podman has chosen, one of each family.
@@ -240,10 +230,8 @@ pub(super) fn statuses(
     resolver: Resolver,
 ) -> Result<BTreeMap<String, Status>, NetavarkError> {
     endpoints(container)
-        .enumerate()
-        .map(|(position, (named, network))| {
-            let number = interface_number(&named.endpoint.interface_name, position);
-            let status = status(container, network, attached, resolver, number);
+        .map(|(named, network)| {
+            let status = status(container, network, attached, resolver);
             Ok((named.name.clone(), status.ok_or_else(|| NetavarkError::Reply(named.name.clone()))?))
         })
         .collect()
@@ -254,10 +242,9 @@ fn status(
     network: &Network,
     attached: &Attached,
     resolver: Resolver,
-    number: u8,
 ) -> Option<Status> {
     let endpoint = attached.networks.get(&network.name)?;
-    let interface = attached.interfaces.get(&network.name)?.name.clone();
+    let interface = attached.interfaces.get(&network.name)?;
     let subnets = network.subnets.as_deref().unwrap_or_default();
     let given = [
         (&endpoint.ip_address, endpoint.ip_prefix_len, &endpoint.gateway),
@@ -273,7 +260,8 @@ fn status(
     let own = container.dns_servers.clone().unwrap_or_default();
     let (domains, servers) = match (network.dns_enabled && network.driver == "bridge", resolver) {
         (false, _) => (Vec::new(), own),
-        (true, Resolver::Engine) => (vec![SEARCH_DOMAIN.to_owned()], vec![resolver_address(number)]),
+        // Podman removes the address from resolv.conf when the container leaves the network, so each has its own.
+        (true, Resolver::Engine) => (vec![SEARCH_DOMAIN.to_owned()], vec![interface.resolver.parse().ok()?]),
         (true, Resolver::Aardvark) => {
             let gateways = subnets.iter().filter_map(|subnet| subnet.gateway).collect();
             (vec![SEARCH_DOMAIN.to_owned()], gateways)
@@ -283,7 +271,7 @@ fn status(
         dns_search_domains: Some(domains),
         dns_server_ips: Some(servers),
         interfaces: Some(BTreeMap::from([(
-            interface,
+            interface.name.clone(),
             Interface { mac_address: endpoint.mac_address.clone(), subnets: Some(addresses) },
         )])),
     })
