@@ -371,24 +371,6 @@ impl ElementKey {
         Self::new(set, [address(to), vec![protocol.number()], port.to_be_bytes().to_vec()])
     }
 
-    /// What an element of [`SetName::DirectPorts4`] or [`SetName::DirectPorts6`] is about; none of other sets.
-    pub fn direct_target(set: SetName, bytes: &[u8]) -> Option<(IpAddr, Protocol, u16)> {
-        let (address, rest) = match set {
-            SetName::DirectPorts4 => {
-                let (address, rest) = bytes.split_first_chunk::<4>()?;
-                (IpAddr::from(*address), rest)
-            }
-            SetName::DirectPorts6 => {
-                let (address, rest) = bytes.split_first_chunk::<16>()?;
-                (IpAddr::from(*address), rest)
-            }
-            _ => return None,
-        };
-        let [protocol, _, _, _, high, low, ..] = *rest else { return None };
-        let protocol = Protocol::from_number(protocol)?;
-        Some((address, protocol, u16::from_be_bytes([high, low])))
-    }
-
     /// In the map that publishes a port of `at`.
     pub fn published(protocol: Protocol, at: SocketAddr) -> Self {
         let (protocol, port) = (vec![protocol.number()], at.port().to_be_bytes().to_vec());

@@ -20,8 +20,8 @@ use crate::object::iptables::{RuleTable, USER, is_ours};
 use fairway_ruleset::{Chain, Table, rule};
 
 pub use chain_name::GUARD;
-pub use direct_access::{DirectAccess, direct, direct_target};
-pub use layout::{Host, NetworkRules, hairpin, host, link, network, published};
+pub use direct_access::{DirectAccess, direct, direct_port};
+pub use layout::{Host, NetworkRules, hairpin, host, link, network, published, published_port};
 pub use saved::Saved;
 pub use script::script;
 pub use tables::{add_to_tables, remove_from_tables};

@@ -8,9 +8,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
-use fairway_core::object::ElementKey;
 use fairway_core::object::{Difference, Key, Object};
-use fairway_core::policy::iptables;
 use fairway_kernel::conntrack::{Conntrack, Selector};
 use fairway_model::Protocol;
 
@@ -81,27 +79,17 @@ fn stale(difference: &Difference) -> HashSet<Selector> {
             selectors.extend(link.addresses.iter().map(|address| Selector::Address(address.addr())));
         }
     }
-    for key in difference.keys() {
-        if let Key::Socket(protocol @ (Protocol::Udp | Protocol::Sctp), at) = key {
-            selectors.insert(Selector::OriginalDestination(*protocol, *at));
-        }
-    }
-    for key in difference.removed.keys() {
-        if let Key::Socket(protocol @ Protocol::Tcp, at) = key {
-            selectors.insert(Selector::Translated(*protocol, *at));
-        }
-    }
+    let ports = difference.keys().filter_map(Key::published_port);
+    let ports = ports.filter(|(protocol, _)| *protocol != Protocol::Tcp);
+    selectors.extend(ports.map(|(protocol, at)| Selector::OriginalDestination(protocol, at)));
+    // A rule that leads elsewhere now is another one.
+    let added: HashSet<_> = difference.added.keys().filter_map(Key::published_port).collect();
+    let unpublished = difference.removed.keys().filter_map(Key::published_port);
+    let unpublished = unpublished.filter(|port| port.0 == Protocol::Tcp && !added.contains(port));
+    selectors.extend(unpublished.map(|(protocol, at)| Selector::Translated(protocol, at)));
     // Connections by direct routing to a port that is no longer published.
-    for key in difference.removed.keys() {
-        let target = match key {
-            Key::Element(set, bytes) => ElementKey::direct_target(*set, bytes),
-            Key::Rules(chain, text) => iptables::direct_target(chain, text),
-            _ => None,
-        };
-        if let Some((address, protocol, port)) = target {
-            selectors.insert(Selector::OriginalDestination(protocol, SocketAddr::new(address, port)));
-        }
-    }
+    let direct = difference.removed.keys().filter_map(Key::direct_port);
+    selectors.extend(direct.map(|(protocol, at)| Selector::OriginalDestination(protocol, at)));
     selectors
 }
 

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
+use std::time::Duration;
 
+use fairway_api::types::EndpointSettings;
 use fairway_kernel::namespace;
-use fairway_lab::{Lab, Outcome, Place, SCRATCH, ask, serve_tcp};
+use fairway_lab::{DatagramFlow, Lab, Outcome, Place, SCRATCH, ask, serve_datagrams, serve_tcp};
 use serde_json::{Value, json};
 
-use crate::harness::{HOST, LAN, Stage, flags_everywhere};
+use crate::harness::{HOST, LAN, Stage, eventually, flags_everywhere};
 use crate::kernel_state::{assert_same, observe};
 use crate::on_demand::{PROGRAM, wait_until_ended};
 
@@ -52,6 +54,12 @@ impl Container {
     }
 }
 
+/// Has the daemon of the stage be that of the host.
+fn link_default_socket(stage: &Stage) {
+    let socket = stage.daemon.address().trim_start_matches("unix://").to_owned();
+    stage.host.run_in(|| std::os::unix::fs::symlink(socket, "/run/fairway.sock")).unwrap().unwrap();
+}
+
 /// Runs netavark on the host as podman does; returns the exit code and what it printed.
 fn netavark(stage: &Stage, arguments: &[&str], input: &Value) -> (i32, Value) {
     let run = || {
@@ -84,6 +92,7 @@ fn tcp(host_ip: &str, host_port: u16, container_port: u16, range: u16) -> Value 
 
 on_each_backend! {
     containers_reach_one_another_and_are_published;
+    flows_of_datagrams_from_before_reach_a_container_whose_port_podman_holds;
 }
 
 fn containers_reach_one_another_and_are_published(lab: &Lab) {
@@ -123,6 +132,20 @@ fn containers_reach_one_another_and_are_published(lab: &Lab) {
     remove_namespaces(&stage, &[web, other]);
     wait_until_ended();
     assert_same("after the end", &observe(&stage, &[]), &before);
+}
+
+fn flows_of_datagrams_from_before_reach_a_container_whose_port_podman_holds(lab: &Lab) {
+    let stage = Stage::new(lab, &[]);
+    link_default_socket(&stage);
+    let web = Container::new(&stage, "web", 1);
+    let _held = stage.host.run_in(|| UdpSocket::bind("0.0.0.0:5300")).unwrap().unwrap();
+    let flow = DatagramFlow::open(&stage.lan, &format!("{HOST}:5300")).unwrap();
+    let answered = || matches!(flow.ask(Duration::from_millis(200)), Outcome::Answered { .. });
+    assert!(!answered(), "the host tracks the flow as its own");
+    let ports = json!([{"host_port": 5300, "container_port": 53, "protocol": "udp"}]);
+    setup(&stage, &web, &web.request(&[1], json!({}), ports));
+    let _server = serve_datagrams(&web.place, "0.0.0.0:53").unwrap();
+    eventually("the flow is answered", Duration::from_secs(1), answered);
 }
 
 fn remove_namespaces(stage: &Stage, containers: &[Container]) {
@@ -178,8 +201,7 @@ fn many_containers_at_once_are_connected_and_disconnected() {
 fn ports_that_podman_holds_are_translated_where_others_use_the_proxy() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, flags_everywhere());
-        let socket = stage.daemon.address().trim_start_matches("unix://").to_owned();
-        stage.host.run_in(|| std::os::unix::fs::symlink(socket, "/run/fairway.sock")).unwrap().unwrap();
+        link_default_socket(&stage);
         let (web, other) = (Container::new(&stage, "web", 1), Container::new(&stage, "other", 2));
         let request = web.request(&[1], json!({}), tcp("", 8080, 80, 1));
         setup(&stage, &web, &request);

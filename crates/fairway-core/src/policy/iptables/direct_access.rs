@@ -1,6 +1,6 @@
 //! What may enter a network without having been translated, as in [`crate::policy`]'s sets.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -65,11 +65,9 @@ pub fn direct(to: IpAddr, protocol: Protocol, port: u16) -> Rules {
 }
 
 /// What a rule of [`direct`] is about; none of others.
-pub fn direct_target(chain: &RuleChain, text: &str) -> Option<(IpAddr, Protocol, u16)> {
+pub fn direct_port(chain: &RuleChain, text: &str) -> Option<(Protocol, SocketAddr)> {
     let words: Vec<&str> = text.split(' ').collect();
     let ["-d", to, "-p", protocol, "-m", _, "--dport", port, "-j", "ACCEPT"] = words[..] else { return None };
-    let protocols = [Protocol::Tcp, Protocol::Udp];
-    let protocol = protocols.into_iter().find(|known| known.to_string() == protocol)?;
-    let to = to.parse::<IpNet>().ok()?.addr();
-    (chain.name == DIRECT).then_some((to, protocol, port.parse().ok()?))
+    let to = SocketAddr::new(to.parse::<IpNet>().ok()?.addr(), port.parse().ok()?);
+    (chain.name == DIRECT).then_some((Protocol::from_name(protocol)?, to))
 }

@@ -1,6 +1,6 @@
 //! Which chains there are, and what is in them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -264,6 +264,18 @@ pub fn published(protocol: Protocol, at: SocketAddr, to: SocketAddr) -> Rules {
     let port = at.port();
     let line = format!("{there}-p {protocol} -m {protocol} --dport {port} -j DNAT --to-destination {to}");
     Rules::new(Family { ipv4: at.is_ipv4() }.nat(OWN), Last, [line])
+}
+
+/// The port of the host that a rule of [`published`] is about; none of others.
+pub fn published_port(chain: &RuleChain, text: &str) -> Option<(Protocol, SocketAddr)> {
+    let words: Vec<&str> = text.split(' ').collect();
+    let (address, rest) = match &words[..] {
+        ["-d", address, rest @ ..] => (address.parse::<IpNet>().ok()?.addr(), rest),
+        rest if chain.ipv4 => (Ipv4Addr::UNSPECIFIED.into(), rest),
+        rest => (Ipv6Addr::UNSPECIFIED.into(), rest),
+    };
+    let ["-p", protocol, "-m", _, "--dport", port, "-j", "DNAT", ..] = rest else { return None };
+    Some((Protocol::from_name(protocol)?, SocketAddr::new(address, port.parse().ok()?)))
 }
 
 /// A sandbox that may reach its own published ports: its answers would not leave it.

@@ -295,9 +295,9 @@ fn direct_access_is_known_by_the_rule() {
     let (to, protocol) = ("172.18.0.2".parse().unwrap(), fairway_model::Protocol::Udp);
     let rules = direct(to, protocol, 53);
     assert_eq!(rules.text(), "-d 172.18.0.2/32 -p udp -m udp --dport 53 -j ACCEPT");
-    assert_eq!(direct_target(&rules.chain, &rules.text()), Some((to, protocol, 53)));
+    assert_eq!(direct_port(&rules.chain, &rules.text()), Some((protocol, (to, 53).into())));
     let elsewhere = RuleChain::new(true, RuleTable::Filter, USER);
-    assert_eq!(direct_target(&elsewhere, &rules.text()), None);
+    assert_eq!(direct_port(&elsewhere, &rules.text()), None);
 }
 
 #[test]

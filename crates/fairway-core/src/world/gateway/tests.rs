@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use crate::object::Key;
-use crate::object::{ElementKey, SetName};
+use crate::object::SetName;
 use crate::plan::fragment;
 use crate::world::tests::{addresses, publish, refused, run, sandbox, start, world};
 use crate::world::{Command, CreateNetwork, World};
@@ -66,11 +66,8 @@ fn routed_world() -> (World, Rng) {
 fn straight(world: &World, name: &str) -> Vec<String> {
     let id = world.find_sandbox(name).unwrap().id;
     let fragment = fragment(world, fairway_model::Owner::Publications(id));
-    let elements = fragment.keys().filter_map(|key| match key {
-        Key::Element(set, bytes) => ElementKey::direct_target(*set, bytes),
-        _ => None,
-    });
-    elements.map(|(address, protocol, port)| format!("{address} {port}/{protocol}")).collect()
+    let ports = fragment.keys().filter_map(Key::direct_port);
+    ports.map(|(protocol, at)| format!("{} {}/{protocol}", at.ip(), at.port())).collect()
 }
 
 fn holds(world: &World, name: &str, set: SetName) -> bool {
