@@ -140,7 +140,7 @@ impl From<Undecided> for EngineError {
             Undecided::Refused(refusal) => Self::Refused(refusal),
             Undecided::LeaseNeeded(request) => Self::NoLease {
                 parent: request.parent,
-                network: request.network_name,
+                network: request.network,
                 failure: LeaseError::Silence,
             },
         }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndpointId, MacAddress, NetworkId};
+use super::{EndpointId, MacAddress};
 
 /// A DHCP lease of an endpoint's IPv4 address. All times are in nanoseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,10 +47,8 @@ impl Lease {
 /// A lease that a command needs before the World can accept it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseRequest {
-    /// The network.
-    pub network: NetworkId,
-    /// The network's name.
-    pub network_name: String,
+    /// The name of the network.
+    pub network: String,
     /// The host's interface on the network's LAN.
     pub parent: String,
     /// The client.

@@ -1,6 +1,8 @@
 //! What a decision needs from outside, and why there is none.
 
-use fairway_model::{Lease, LeaseRequest, NetworkId, Rng};
+use std::net::IpAddr;
+
+use fairway_model::{Lease, LeaseRequest, MacAddress, Rng};
 use thiserror::Error;
 
 use super::Refusal;
@@ -12,8 +14,10 @@ pub struct Context<'a> {
     pub now: i64,
     /// The source of identifiers, names and random ports.
     pub rng: &'a mut Rng,
-    /// The DHCP leases that the command may use, each with its network.
-    pub leases: &'a [(NetworkId, Lease)],
+    /// The DHCP leases that the command may use, each with the name of its network.
+    pub leases: &'a [(String, Lease)],
+    /// Addresses that other hosts on the LAN of a network have which the command makes, each with the network's name.
+    pub addresses_in_use: &'a [(String, IpAddr, MacAddress)],
     /// Ports that random choices leave out, since other programs have them.
     pub avoided_ports: &'a [u16],
 }
@@ -21,7 +25,7 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// A context without leases and avoided ports.
     pub fn new(now: i64, rng: &'a mut Rng) -> Self {
-        Self { now, rng, leases: &[], avoided_ports: &[] }
+        Self { now, rng, leases: &[], addresses_in_use: &[], avoided_ports: &[] }
     }
 }
 
@@ -32,6 +36,6 @@ pub enum Undecided {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The command needs a lease: it is decided again with one in [`Context::leases`].
-    #[error("network {} needs a lease of the DHCP server at {}", .0.network_name, .0.parent)]
+    #[error("network {} needs a lease of the DHCP server at {}", .0.network, .0.parent)]
     LeaseNeeded(Box<LeaseRequest>),
 }

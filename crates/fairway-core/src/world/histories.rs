@@ -76,7 +76,7 @@ impl TestWorld {
             let mut context = Context { leases: &leases, ..Context::new(1, rng) };
             match self.world.decide(command.clone(), &mut context) {
                 Err(Undecided::LeaseNeeded(request)) => {
-                    leases.push((request.network, lend(&self.world, *request)))
+                    leases.push((request.network.clone(), lend(&self.world, *request)))
                 }
                 Err(Undecided::Refused(refusal)) => break Err(refusal),
                 Ok(Draft { world, change }) => {

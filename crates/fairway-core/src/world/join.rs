@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use super::{Change, Context, CreateNetwork, CreateSandbox, Join, NetworkChoice, RecordKey};
 use super::{Refusal, Undecided, World};
-use fairway_model::{EndpointRequest, Network, NetworkId, Owner, Rng, Sandbox, SandboxId, SubnetRequest};
+use fairway_model::{
+    AddressInUse, EndpointRequest, Network, NetworkId, Owner, Rng, Sandbox, SandboxId, SubnetRequest,
+};
 
 impl World {
     pub(super) fn join(&mut self, request: Join, context: &mut Context<'_>) -> Result<Change, Undecided> {
@@ -101,6 +103,9 @@ impl World {
             let change = self.create_network(request, context)?;
             if let Some(mut network) = change.network.and_then(|id| self.network(id)).cloned() {
                 network.transient = true;
+                let of_it = context.addresses_in_use.iter().filter(|(name, ..)| *name == network.name);
+                let held = of_it.map(|(_, at, mac)| (*at, AddressInUse { mac: *mac, at: context.now }));
+                network.addresses_in_use.extend(held);
                 self.put_network(network);
             }
             return Ok(change);

@@ -21,7 +21,7 @@ impl World {
         else {
             return Ok(None);
         };
-        let Some((_, lease)) = context.leases.iter().find(|(of, _)| *of == network.id) else {
+        let Some((_, lease)) = context.leases.iter().find(|(of, _)| *of == network.name) else {
             let sandbox = self.sandbox(endpoint.sandbox);
             let identity = LeaseIdentity {
                 client: endpoint.id,
@@ -29,8 +29,7 @@ impl World {
                 hostname: sandbox.map(|sandbox| sandbox.name.clone()).unwrap_or_default(),
             };
             return Err(Undecided::LeaseNeeded(Box::new(LeaseRequest {
-                network: network.id,
-                network_name: network.name.clone(),
+                network: network.name.clone(),
                 parent: uplink.parent.clone(),
                 identity,
             })));

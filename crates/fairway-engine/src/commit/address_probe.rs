@@ -30,8 +30,16 @@ fn probe_for(
     world: &World,
 ) -> Result<(), EngineError> {
     let addresses: Vec<IpAddr> = link.addresses.iter().map(|address| address.addr()).collect();
-    let bridge = applier.links(|links| links.index(&link.bridge))?;
-    match probe_addresses(bridge, uplink.mac, &addresses).map_err(ApplyError::from)? {
+    let find = |name: &str| applier.links(|links| links.find(name));
+    let interface = match find(&link.bridge)? {
+        Some(bridge) => bridge,
+        // The same change makes the bridge, so that the uplink is not its port yet.
+        None => match find(&uplink.parent)?.filter(|parent| parent.up) {
+            Some(parent) => parent,
+            None => return Ok(()),
+        },
+    };
+    match probe_addresses(interface.index, uplink.mac, &addresses).map_err(ApplyError::from)? {
         None => Ok(()),
         Some(Holder { address, mac }) => {
             let asked = is_asked_for(world, link.endpoint, address);

@@ -35,7 +35,7 @@ pub(super) fn ask(applier: &Applier, request: &LeaseRequest) -> Result<Lease, En
     loop {
         let due = client.poll(clock::boot()).map_err(|failure| EngineError::NoLease {
             parent: request.parent.clone(),
-            network: request.network_name.clone(),
+            network: request.network.clone(),
             failure,
         })?;
         if let Some(frame) = due {
@@ -45,8 +45,8 @@ pub(super) fn ask(applier: &Applier, request: &LeaseRequest) -> Result<Lease, En
         let heard = port.receive(Instant::now() + Duration::from_nanos(left)).map_err(ApplyError::from)?;
         let Some((from, message)) = heard.and_then(|frame| parse_frame(&frame)) else { continue };
         if let Some(lease) = client.receive(from, &message, clock::boot()) {
-            tracing::info!(network = request.network_name, address = %lease.address, server = %lease.server,
-                    "leased {} for network {} from DHCP server {}", lease.address, request.network_name, lease.server);
+            tracing::info!(network = request.network, address = %lease.address, server = %lease.server,
+                    "leased {} for network {} from DHCP server {}", lease.address, request.network, lease.server);
             return Ok(lease.by_clock(clock::offset()));
         }
     }

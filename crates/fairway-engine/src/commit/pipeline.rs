@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use fairway_core::object::{Key, Object};
 use fairway_core::world::{Change, Command, Event, Undecided, World};
-use fairway_model::{LeaseRequest, MacAddress, NetworkId, PortRange, PublishRequest, SandboxId};
+use fairway_model::{LeaseRequest, MacAddress, PortRange, PublishRequest, SandboxId};
 use fairway_relay::table::Record;
 
 use super::effects::Effects;
@@ -85,7 +85,7 @@ impl From<Undecided> for Failure {
 struct Experience {
     findings: Findings,
     /// The interface on which each network's DHCP server is.
-    parents: BTreeMap<NetworkId, String>,
+    parents: BTreeMap<String, String>,
     declined: usize,
 }
 
@@ -268,7 +268,7 @@ impl Pipeline {
             Retry::PortTaken(error) => Err(self.effects.name_holder(error).into()),
             Retry::LeaseNeeded(request) => {
                 let lease = self.effects.lease(&request)?;
-                known.parents.insert(request.network, request.parent);
+                known.parents.insert(request.network.clone(), request.parent);
                 known.findings.leases.push((request.network, lease));
                 Ok(())
             }
@@ -283,6 +283,10 @@ impl Pipeline {
                         Ok(())
                     }
                     None if asked => Err(EngineError::AddressInUse { network, address, mac, asked }),
+                    None if self.durable().world.find_network(&network).is_err() => {
+                        known.findings.addresses_in_use.push((network, address, mac));
+                        Ok(())
+                    }
                     None => self.avoid_address(network, address, mac),
                 }
             }

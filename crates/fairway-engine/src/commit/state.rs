@@ -7,7 +7,7 @@
 //! to the store as it is decided, and the durable changes are a prefix of the submitted ones.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use fairway_core::object::{Difference, Key, Object};
@@ -16,7 +16,7 @@ use fairway_core::world::{
     Change, Command, Context, Draft, Event, EventRecorder, Footprint, HostState, Record, RecordKey,
     Undecided, World,
 };
-use fairway_model::{Lease, NetworkId, Protocol, Rng};
+use fairway_model::{Lease, MacAddress, Protocol, Rng};
 
 use super::ordering::{Done, Ordering, Turn};
 use super::records::encode;
@@ -33,8 +33,10 @@ pub(crate) struct Snapshot {
 /// What was found out by trying a command: it is decided again with this.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// The leases of the command's endpoints, each with its network.
-    pub leases: Vec<(NetworkId, Lease)>,
+    /// The leases of the command's endpoints, each with the name of its network.
+    pub leases: Vec<(String, Lease)>,
+    /// Addresses that other hosts on the LAN of a network have which the command makes, each with the network's name.
+    pub addresses_in_use: Vec<(String, IpAddr, MacAddress)>,
     /// Ports that other programs have.
     pub taken_ports: Vec<u16>,
 }
@@ -380,8 +382,8 @@ fn decide_on(
     now: i64,
     rng: &mut Rng,
 ) -> Result<Draft, Undecided> {
-    let Findings { leases, taken_ports } = findings;
-    world.decide(command.clone(), &mut Context { now, rng, leases, avoided_ports: taken_ports })
+    let Findings { leases, addresses_in_use, taken_ports: avoided_ports } = findings;
+    world.decide(command.clone(), &mut Context { now, rng, leases, addresses_in_use, avoided_ports })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod chain;
 mod cleanup;
+mod lan;
 mod requests;
 mod runtime;
 

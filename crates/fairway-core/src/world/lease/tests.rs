@@ -2,7 +2,7 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::world::{Command, CreateNetwork, CreateSandbox, Draft, NetworkChoice};
-use fairway_model::{Namespace, NetworkId, SandboxKind, SandboxOptions, Uplink, UplinkRoute};
+use fairway_model::{Namespace, SandboxKind, SandboxOptions, Uplink, UplinkRoute};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 10, 50, 1);
 
@@ -56,7 +56,7 @@ fn needed(world: &World, rng: &mut Rng, name: &str) -> LeaseRequest {
     }
 }
 
-fn lend(request: &LeaseRequest, last: u8) -> (NetworkId, Lease) {
+fn lend(request: &LeaseRequest, last: u8) -> (String, Lease) {
     let lease = Lease {
         address: Ipv4Addr::new(10, 10, 50, last),
         netmask: Some(Ipv4Addr::new(255, 255, 255, 0)),
@@ -69,7 +69,7 @@ fn lend(request: &LeaseRequest, last: u8) -> (NetworkId, Lease) {
         expires_at: 3,
         lost: false,
     };
-    (request.network, lease)
+    (request.network.clone(), lease)
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_lease_must_fit_the_network() {
         (Lease { netmask: Some(Ipv4Addr::new(255, 255, 0, 0)), ..fit.clone() }, "255.255.0.0"),
     ];
     for (lease, reason) in unfit {
-        let leases = [(network, lease)];
+        let leases = [(network.clone(), lease)];
         let mut context = Context { leases: &leases, ..Context::new(0, &mut rng) };
         let refused = world.decide(attach("web"), &mut context).unwrap_err();
         assert!(matches!(refused, Undecided::Refused(Refusal::LeaseUnfit { .. })), "{refused}");
