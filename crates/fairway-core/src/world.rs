@@ -158,8 +158,30 @@ impl World {
     /// The reason for the refusal, or the DHCP lease that the command needs first.
     pub fn decide(&self, command: Command, context: &mut Context<'_>) -> Result<Draft, Undecided> {
         let mut world = self.clone();
-        let change = world.carry_out(command, context)?;
+        let mut change = world.carry_out(command, context)?;
+        world.touch_networks_of_held_ports(self, &mut change);
         Ok(Draft { world, change })
+    }
+
+    /// Adds the networks to a change that a container with ports held by another engine joins or leaves: their bridges
+    /// lead the host's loopback there. Those that engines describe do so in any case.
+    fn touch_networks_of_held_ports(&self, before: &Self, change: &mut Change) {
+        let touched = change.records.iter().filter_map(|key| match key {
+            RecordKey::Endpoint(id) => self.endpoint(*id).or_else(|| before.endpoint(*id)),
+            _ => None,
+        });
+        let networks = touched.filter(|endpoint| {
+            let sandbox = self.sandbox(endpoint.sandbox).or_else(|| before.sandbox(endpoint.sandbox));
+            sandbox.is_some_and(|sandbox| sandbox.options.ports_held_by_engine)
+                && self.network(endpoint.network).is_some_and(|network| !network.transient)
+        });
+        change.owners.extend(networks.map(|endpoint| Owner::Network(endpoint.network)));
+    }
+
+    /// Whether another engine holds ports of a container on a network.
+    pub(crate) fn has_held_ports(&self, network: NetworkId) -> bool {
+        let mut sandboxes = self.endpoints_of_network(network).filter_map(|it| self.sandbox(it.sandbox));
+        sandboxes.any(|sandbox| sandbox.options.ports_held_by_engine)
     }
 
     /// Decides a command that needs no lease, and becomes the World after it. `now` is in nanoseconds since 1970.

@@ -166,7 +166,7 @@ impl Maker<'_> {
             mtu: self.world.mtu(network),
             addresses: addresses.collect(),
             route_localnet: settings.iptables
-                && (!settings.userland_proxy || network.transient)
+                && (!settings.userland_proxy || network.transient || self.world.has_held_ports(id))
                 && network.enable_ipv4
                 && network.bridge_options.route_localnet,
             ipv6: self.world.bridge_has_ipv6(network),
@@ -295,7 +295,7 @@ impl Maker<'_> {
             addresses: addresses.collect(),
             hairpin: network.uplink.is_none()
                 && settings.has_firewall()
-                && (!settings.userland_proxy || network.transient),
+                && (!settings.userland_proxy || sandbox.options.ports_held_by_engine),
             sysctls: sysctls.map(|it| (it.path(&allocation.interface), it.value.clone())).collect(),
             advertising: endpoint.options.advertising(network.bridge_options.advertising),
             alternative_name: endpoint.options.host_interface.clone(),

@@ -220,6 +220,13 @@ fn ports_that_podman_holds_are_translated_where_others_use_the_proxy() {
             let seen = ask(place, &format!("{at}:8080")).unwrap();
             assert!(matches!(seen, Outcome::Answered { .. }), "{at}: {seen:?}");
         }
+        // Also where the container's gateway is on a network of the user.
+        stage.network("nx");
+        stage.connect("nx", "web", EndpointSettings::default()).unwrap();
+        for at in ["127.0.0.1", HOST] {
+            let seen = ask(&stage.host, &format!("{at}:8080")).unwrap();
+            assert!(matches!(seen, Outcome::Answered { .. }), "{at}: {seen:?}");
+        }
         // A sandbox of the daemon's own keeps its proxy.
         let own = stage.sandbox("own", &["bridge"], &["8081:80"]);
         let _server = serve_tcp(&own, "0.0.0.0:80").unwrap();

@@ -165,6 +165,7 @@ impl TestWorld {
                         network: NetworkChoice::Networks(endpoints.collect()),
                         options: SandboxOptions {
                             publish: ports.into_iter().map(|port| publish(port, false)).collect(),
+                            ports_held_by_engine: container % 2 == 0,
                             ..SandboxOptions::default()
                         },
                     },
