@@ -29,7 +29,7 @@ pub(super) fn summarize(world: &World, sandbox: &Sandbox, now: i64) -> Container
         image_id: image_id(&sandbox.options.image),
         command: command_line(&sandbox.options.command),
         created: sandbox.created / 1_000_000_000,
-        ports: port::summary(sandbox),
+        ports: port::summary(world, sandbox),
         labels: sandbox.options.labels.clone(),
         state: status(sandbox).to_owned(),
         status: match &sandbox.state {
@@ -124,7 +124,7 @@ fn network_settings(world: &World, sandbox: &Sandbox) -> NetworkSettings {
         mac_address: default.mac_address,
         sandbox_id: sandbox.id.to_string(),
         sandbox_key: namespace_path(world, sandbox),
-        ports: port::published(sandbox),
+        ports: port::published(world, sandbox),
         networks: networks(world, sandbox),
     }
 }
@@ -136,7 +136,7 @@ pub fn attached(world: &World, sandbox: &Sandbox, files: SandboxFiles, warnings:
         name: sandbox.name.clone(),
         warnings,
         networks: networks(world, sandbox),
-        ports: port::published(sandbox),
+        ports: port::published(world, sandbox),
         interfaces: interfaces(world, sandbox),
         resolv_conf_path: files.resolv_conf,
         hosts_path: files.hosts,

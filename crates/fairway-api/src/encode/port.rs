@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use fairway_model::{PortRange, PublishRequest, Sandbox, UnpublishRequest};
+use fairway_core::world::World;
+use fairway_model::{PortRange, Publication, PublishRequest, Sandbox, UnpublishRequest};
 
 use crate::types::{PortBinding, PortMap, PortSummary};
 
@@ -40,8 +41,13 @@ pub fn unpublish_bindings(requests: &[UnpublishRequest]) -> PortMap {
     map
 }
 
+/// The publications that lead to the sandbox.
+fn publications<'a>(world: &'a World, sandbox: &'a Sandbox) -> impl Iterator<Item = &'a Publication> {
+    sandbox.publications.iter().filter(|publication| world.leads_to_sandbox(sandbox, publication))
+}
+
 /// What is published and exposed now.
-pub fn published(sandbox: &Sandbox) -> PortMap {
+pub fn published(world: &World, sandbox: &Sandbox) -> PortMap {
     let mut map = PortMap::new();
     if !sandbox.running() {
         return map;
@@ -49,7 +55,7 @@ pub fn published(sandbox: &Sandbox) -> PortMap {
     for (port, protocol) in &sandbox.options.exposed {
         map.insert(format!("{port}/{protocol}"), None);
     }
-    for publication in &sandbox.publications {
+    for publication in publications(world, sandbox) {
         for (host_port, port) in publication.bindings() {
             let binding = PortBinding {
                 host_ip: publication.host_address.to_string(),
@@ -64,12 +70,12 @@ pub fn published(sandbox: &Sandbox) -> PortMap {
 }
 
 /// The same, as a list.
-pub(super) fn summary(sandbox: &Sandbox) -> Vec<PortSummary> {
+pub(super) fn summary(world: &World, sandbox: &Sandbox) -> Vec<PortSummary> {
     let mut ports = Vec::new();
     if !sandbox.running() {
         return ports;
     }
-    for publication in &sandbox.publications {
+    for publication in publications(world, sandbox) {
         ports.extend(publication.bindings().map(|(public_port, private_port)| PortSummary {
             // Who has no port of the host has no address of it either.
             ip: public_port.map(|_| publication.host_address.to_string()).unwrap_or_default(),
@@ -78,7 +84,7 @@ pub(super) fn summary(sandbox: &Sandbox) -> Vec<PortSummary> {
             kind: publication.protocol.to_string(),
         }));
     }
-    let published = published(sandbox);
+    let published = published(world, sandbox);
     for (port, protocol) in &sandbox.options.exposed {
         if published.get(&format!("{port}/{protocol}")).is_some_and(Option::is_none) {
             ports.push(PortSummary {

@@ -124,7 +124,7 @@ fn republish(
     let id = look(engine, |world| Ok(world.find_sandbox(id)?.id.to_string()))?;
     let warnings = engine.execute(command(id.clone()))?.warnings;
     Reply::json(&look(engine, |world| {
-        let mut ports = encode::published(world.find_sandbox(&id)?);
+        let mut ports = encode::published(world, world.find_sandbox(&id)?);
         ports.retain(|_, bindings| bindings.is_some());
         Ok(PublishedPorts { ports, warnings: warnings.clone() })
     })?)

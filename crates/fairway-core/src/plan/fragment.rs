@@ -374,9 +374,7 @@ impl Maker<'_> {
         direct: Option<IpAddr>,
         other: Option<IpAddr>,
     ) {
-        let proxy = self.world.settings().userland_proxy
-            && publication.protocol.supports_proxy()
-            && !sandbox.options.ports_held_by_engine;
+        let proxy = self.world.is_proxied(sandbox, publication);
         let Some(target) = direct.or(other.filter(|_| proxy)) else { return };
         for (host_port, container_port) in publication.pairs() {
             let at = SocketAddr::new(publication.host_address, host_port);

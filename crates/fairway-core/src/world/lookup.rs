@@ -9,7 +9,7 @@ use super::{Refusal, World};
 use fairway_model::address_range::overlap;
 use fairway_model::{
     Driver, Endpoint, EndpointId, HostRoute, IPV6_MIN_MTU, Network, NetworkId, NetworkMode, Protocol,
-    Sandbox, SandboxId,
+    Publication, Sandbox, SandboxId,
 };
 
 /// The only key of `ids` that starts with `prefix`, or the number of such keys. The order of ids is that of their
@@ -185,6 +185,21 @@ impl World {
         let endpoint = self.publishing_endpoint(sandbox, ipv4)?;
         let address = endpoint.allocation.as_ref()?.addresses().find(|address| address.is_ipv4() == ipv4)?;
         Some((endpoint, address))
+    }
+
+    /// Whether the relay answers at the host address of a publication, and connects to either address family.
+    pub fn is_proxied(&self, sandbox: &Sandbox, publication: &Publication) -> bool {
+        self.settings.userland_proxy
+            && publication.protocol.supports_proxy()
+            && !sandbox.options.ports_held_by_engine
+    }
+
+    /// Whether a publication leads to an address of its sandbox. At an address of the other family it does so by the
+    /// proxy alone.
+    pub fn leads_to_sandbox(&self, sandbox: &Sandbox, publication: &Publication) -> bool {
+        let ipv4 = publication.host_address.is_ipv4();
+        let has_target = |ipv4| self.publication_target(sandbox.id, ipv4).is_some();
+        publication.routed || has_target(ipv4) || (self.is_proxied(sandbox, publication) && has_target(!ipv4))
     }
 
     /// The sandbox that publishes a port at exactly this host address.

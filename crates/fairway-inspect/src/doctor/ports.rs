@@ -8,7 +8,7 @@ use super::{Finding, FindingKind, Fix, Observations, UnheldPort};
 use crate::explain::{give_back, has_vanished, publish_everywhere};
 use fairway_core::world::World;
 use fairway_model::shell::set_sysctl;
-use fairway_model::{PortRange, Protocol, Sandbox};
+use fairway_model::{PortRange, Protocol, Publication, Sandbox};
 
 const RESERVED_PORTS: &str = "net/ipv4/ip_local_reserved_ports";
 const UNPRIVILEGED_PORT_START: &str = "net/ipv4/ip_unprivileged_port_start";
@@ -182,8 +182,12 @@ pub(super) fn check_forwarded(world: &World, _: &Observations) -> Vec<FindingKin
     for (ipv4, filters, flag) in
         [(true, settings.iptables, "--iptables"), (false, settings.ip6tables, "--ip6tables")]
     {
+        // Where another engine holds the ports, its own sockets listen there.
+        let listens = |sandbox: &Sandbox| filters && sandbox.options.ports_held_by_engine;
         let publishes = |sandbox: &&Sandbox| {
-            sandbox.publications.iter().any(|it| it.host_address.is_ipv4() == ipv4 && !it.routed)
+            let of_family = |it: &&Publication| it.host_address.is_ipv4() == ipv4 && !it.routed;
+            let mut publications = sandbox.publications.iter().filter(of_family);
+            publications.any(|it| world.leads_to_sandbox(sandbox, it)) && !listens(sandbox)
         };
         let sandboxes = sorted(world.sandboxes().filter(publishes).map(|it| it.name.clone()));
         if sandboxes.is_empty() {

@@ -94,11 +94,19 @@ impl TestHost {
     }
 
     fn attach(&mut self, name: &str, network: &str, publish: PublishRequest) {
+        self.attach_with(
+            name,
+            network,
+            SandboxOptions { publish: vec![publish], ..SandboxOptions::default() },
+        );
+    }
+
+    fn attach_with(&mut self, name: &str, network: &str, options: SandboxOptions) {
         self.run(Command::CreateSandbox(Box::new(CreateSandbox {
             name: Some(name.to_owned()),
             kind: SandboxKind::Attached,
             network: NetworkChoice::Networks([(network.to_owned(), Default::default())].into()),
-            options: SandboxOptions { publish: vec![publish], ..SandboxOptions::default() },
+            options,
         })));
         let inode = self.world.sandboxes().count() as u64;
         let namespace = Some(Namespace { path: format!("/run/netns/{name}"), device: 4, inode });

@@ -73,7 +73,12 @@ fn ports_without_proxy_and_firewall() {
 
 #[test]
 fn ports_without_a_listening_socket() {
-    let host = TestHost::with(Settings { userland_proxy: false, ..Settings::default() });
+    let mut host = TestHost::with(Settings { userland_proxy: false, ..Settings::default() });
+    // Another engine listens at the ports that it holds.
+    let publish = host.world.find_sandbox("p").unwrap().options.publish[0].clone();
+    let publish = vec![PublishRequest { host_ports: Some(PortRange::single(8081)), ..publish }];
+    let options = SandboxOptions { publish, ports_held_by_engine: true, ..SandboxOptions::default() };
+    host.attach_with("held", "web", options);
     let message = "published ports of p are bound and do not listen on IPv4";
     host.assert("publishing", Severity::Note, message, "fairway ps");
 }

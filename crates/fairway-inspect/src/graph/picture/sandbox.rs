@@ -22,9 +22,9 @@ fn host_address(addresses: &BTreeSet<IpAddr>, ports: PortRange) -> Vec<String> {
     addresses.iter().map(one).collect()
 }
 
-fn ports(sandbox: &model::Sandbox) -> Vec<Port> {
+fn ports(world: &World, sandbox: &model::Sandbox) -> Vec<Port> {
     let mut found: BTreeMap<Same, BTreeSet<IpAddr>> = BTreeMap::new();
-    for it in &sandbox.publications {
+    for it in sandbox.publications.iter().filter(|it| world.leads_to_sandbox(sandbox, it)) {
         let same = (it.host_ports, it.container_port, it.protocol, it.routed);
         found.entry(same).or_default().insert(it.host_address);
     }
@@ -78,7 +78,7 @@ pub(super) fn sandbox(
         name: sandbox.name.clone(),
         running: sandbox.running(),
         places: Vec::new(),
-        ports: ports(sandbox),
+        ports: ports(world, sandbox),
         notes,
     }
 }
