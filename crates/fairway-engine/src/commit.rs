@@ -164,6 +164,11 @@ impl Committer {
                 Command::CreateNetwork(self.with_parent(request)?)
             }
             Command::Join(mut request) => {
+                // The same, and the bridge of a user that it names may be a moment old.
+                let is_new = |it: &CreateNetwork| self.read(|world| world.find_network(&it.name).is_err());
+                if request.networks.iter().any(is_new) {
+                    self.follow_host();
+                }
                 let networks = std::mem::take(&mut request.networks).into_iter();
                 request.networks = networks.map(|it| self.with_parent(it)).collect::<Result<_, _>>()?;
                 Command::Join(request)

@@ -236,6 +236,17 @@ fn ports_that_podman_holds_are_translated_where_others_use_the_proxy() {
 }
 
 #[test]
+fn a_bridge_of_the_user_is_known_at_once() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        link_default_socket(&stage);
+        let web = Container::new(&stage, "web", 1);
+        stage.host.run(Command::new("ip").args(["link", "add", "podman1", "up", "type", "bridge"])).unwrap();
+        setup(&stage, &web, &web.request(&[1], json!({"mode": "unmanaged"}), json!([])));
+    });
+}
+
+#[test]
 fn errors_are_json_and_change_nothing() {
     fairway_lab::run(|lab| {
         let stage = Stage::before_daemon(lab);
