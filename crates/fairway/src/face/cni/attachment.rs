@@ -68,6 +68,7 @@ impl Request {
         self.configuration.check_supported()?;
         let previous = self.previous()?;
         let plugin = self.plugin()?;
+        self.environment.check_namespace()?;
         let addressing = match &plugin {
             Some(plugin) => Addressing::of_plugin(plugin.add()?),
             None => Addressing::built_in(&self.configuration, &self.environment.arguments.addresses),

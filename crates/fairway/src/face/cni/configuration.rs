@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use fairway_api::json;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::environment::is_identifier;
 use super::error::Error;
 
+/// The type of `ipam` that ADD refuses, so that it has no addresses to give back.
+const REFUSED: &str = "dhcp";
 /// The types of `ipam` whose addresses the daemon manages.
 const BUILT_IN: [&str; 2] = ["", "fairway"];
 
@@ -77,8 +79,8 @@ pub struct Configuration {
     pub args: Arguments,
     /// The result of the plugin before this one, or of ADD.
     pub prev_result: Option<Value>,
-    /// The attachments that GC keeps.
-    #[serde(rename = "cni.dev/valid-attachments")]
+    /// The attachments that GC keeps. libcni writes `null` where none is left.
+    #[serde(rename = "cni.dev/valid-attachments", deserialize_with = "present")]
     pub valid_attachments: Option<Vec<ValidAttachment>>,
 }
 
@@ -143,6 +145,13 @@ pub struct Route {
     /// The scope; none for that of the kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<u32>,
+}
+
+/// Reads a list that is there, if only as `null`.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    Vec::deserialize(deserializer).map(Some)
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -289,8 +298,26 @@ impl Configuration {
 
     /// The IPAM plugin that is executed; none if the daemon manages the addresses.
     pub fn delegate(&self) -> Option<&str> {
-        let kind = self.ipam.as_ref().map_or("", |ipam| ipam.kind.as_str());
-        (!BUILT_IN.contains(&kind)).then_some(kind)
+        let kind = self.ipam_type();
+        (kind != REFUSED && !BUILT_IN.contains(&kind)).then_some(kind)
+    }
+
+    /// Whether the driver has networks with a gateway.
+    pub fn has_gateway(&self) -> bool {
+        self.driver != "ptp"
+    }
+
+    /// Whether a gateway is asked for by its address, or as the default gateway.
+    fn asks_for_gateway(&self) -> bool {
+        let ranges = self.ipam.iter().flat_map(|ipam| ipam.ranges.iter().flatten());
+        let mut of_ranges = ranges.chain(self.runtime_config.ip_ranges.iter().flatten());
+        self.is_default_gateway
+            || self.ipam.as_ref().is_some_and(|ipam| !ipam.gateway.is_empty())
+            || of_ranges.any(|range| !range.gateway.is_empty())
+    }
+
+    fn ipam_type(&self) -> &str {
+        self.ipam.as_ref().map_or("", |ipam| ipam.kind.as_str())
     }
 
     /// The limits of the traffic: the runtime's, else those of the configuration.
@@ -339,7 +366,7 @@ impl Configuration {
                 "there is no InfiniBand: leave it out",
             ),
             (
-                self.delegate() == Some("dhcp"),
+                self.ipam_type() == REFUSED,
                 "ipam type dhcp",
                 "the daemon asks DHCP servers itself: use driver lan with the options parent and fairway.dhcp=true, and no ipam type",
             ),

@@ -127,6 +127,15 @@ impl Environment {
         Ok(read)
     }
 
+    /// Checks that the namespace of the container exists.
+    ///
+    /// # Errors
+    /// [`Error::Environment`].
+    pub fn check_namespace(&self) -> Result<(), Error> {
+        let invalid = |error| Error::Environment(format!("cannot use CNI_NETNS {:?}: {error}", self.netns));
+        std::fs::metadata(&self.netns).map(drop).map_err(invalid)
+    }
+
     fn check_names(&self) -> Result<(), Error> {
         if !is_identifier(&self.container_id) {
             let text = format!("invalid characters in CNI_CONTAINERID {:?}", self.container_id);

@@ -64,7 +64,7 @@ fn bad_requests_are_refused_with_the_code_of_the_specification() {
             ("STATUS", &[], good.clone(), 1, "STATUS takes cniVersion 1.1.0"),
             ("CHECK", &[], good.clone(), 7, "prevResult"),
             ("GC", &[], bad("1.0.0", "1.1.0"), 7, "cni.dev/valid-attachments"),
-            ("ADD", &[("CNI_NETNS", "/run/netns/none")], good.clone(), 7, "/run/netns/none"),
+            ("ADD", &[("CNI_NETNS", "/run/netns/none")], good.clone(), 4, "/run/netns/none"),
             ("ADD", &[], bad("\"type\"", "\"vlan\": 5, \"type\""), 7, "cannot use vlan"),
             ("ADD", &[], bad("\"type\"", "\"driver\": \"no\", \"type\""), 7, "plugin \"no\" not found"),
             ("ADD", &[], bad("\"type\"", "\"ipam\": {\"type\": \"none-such\"}, \"type\""), 999, "none-such"),
@@ -86,6 +86,13 @@ fn bad_requests_are_refused_with_the_code_of_the_specification() {
         assert_eq!(run("VERSION", &[], "{}").unwrap()["supportedVersions"][3], "1.1.0");
         assert_eq!(run("STATUS", &[], &bad("1.0.0", "1.1.0")), Ok(Value::Null));
         assert!(stage.client().network("pods").is_err(), "what is refused changes nothing");
+        // The runtime calls DEL after an ADD that was refused.
+        let dhcp = bad("\"type\"", "\"ipam\": {\"type\": \"dhcp\"}, \"type\"");
+        assert_eq!(run("ADD", &[], &dhcp).unwrap_err().0, 7);
+        assert_eq!(run("DEL", &[], &dhcp), Ok(Value::Null));
+        let none_left =
+            bad("1.0.0", "1.1.0").replace("\"type\"", "\"cni.dev/valid-attachments\": null, \"type\"");
+        assert_eq!(run("GC", &[], &none_left), Ok(Value::Null));
         // Started by hand, and as a subcommand.
         assert_eq!(runtime.execute("fairway-cni", &[], ""), Ok(Value::Null));
         let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
