@@ -41,6 +41,12 @@ impl World {
             NetworkChoice::Networks(endpoints) => endpoints,
             _ => Vec::<(String, EndpointRequest)>::new(),
         };
+        let own = self.endpoints_of_sandbox(known.id);
+        let names: Vec<_> = own.iter().filter_map(|it| self.network(it.network)).map(|it| &it.name).collect();
+        if let Some((network, _)) = endpoints.iter().find(|(network, _)| names.contains(&network)) {
+            let (sandbox, network) = (known.name.clone(), network.clone());
+            return Err(Refusal::AlreadyJoined { sandbox, network }.into());
+        }
         for (network, endpoint) in endpoints {
             change.append(self.connect(&network, &id, endpoint, context)?);
         }
@@ -231,8 +237,15 @@ impl World {
         endpoints.sort_by_key(|endpoint| endpoint.order);
         let sandboxes = endpoints.iter().filter_map(|endpoint| self.sandbox(endpoint.sandbox));
         let containers: Vec<_> = sandboxes.map(|sandbox| sandbox.name.as_str()).collect();
-        let containers = if containers.is_empty() { "none".to_owned() } else { containers.join(", ") };
-        Refusal::NetworkDiffers { network: network.name.clone(), part, containers }
+        let disconnect = format!("disconnect its containers first ({})", containers.join(", "));
+        let remove = format!("fairway network rm {}", network.name);
+        let way_out = match (containers.is_empty(), network.transient) {
+            (true, _) => format!("remove it first ({remove})"),
+            // It ends with its last container.
+            (false, true) => disconnect,
+            (false, false) => format!("{disconnect} and remove it ({remove})"),
+        };
+        Refusal::NetworkDiffers { network: network.name.clone(), part, way_out }
     }
 }
 

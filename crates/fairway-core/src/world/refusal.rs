@@ -37,10 +37,8 @@ pub enum Refusal {
     AmbiguousSandbox { reference: String, count: usize },
     #[error("network with name {0} already exists")]
     NetworkExists(String),
-    #[error(
-        "network {network} is used with another {part}: disconnect its containers first ({containers}), or give this one another name"
-    )]
-    NetworkDiffers { network: String, part: &'static str, containers: String },
+    #[error("network {network} exists with another {part}: {way_out}, or give this one another name")]
+    NetworkDiffers { network: String, part: &'static str, way_out: String },
     #[error("container {0} runs in another network namespace: stop it first")]
     OtherNamespace(String),
     #[error("{0:?} is not a name: only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed, up to 128 characters")]
@@ -131,6 +129,10 @@ pub enum Refusal {
     SameName(String),
     #[error("endpoint with name {sandbox} already exists in network {network}")]
     AlreadyConnected { sandbox: String, network: String },
+    #[error(
+        "container {sandbox} is on network {network} already: a container has one interface on each network"
+    )]
+    AlreadyJoined { sandbox: String, network: String },
     #[error("container {sandbox} is not connected to network {network}")]
     NotConnected { sandbox: String, network: String },
     #[error("container {0} is already running: stop it first")]
@@ -295,6 +297,7 @@ impl Refusal {
             | Self::PortTwice { .. }
             | Self::NoFreePort { .. }
             | Self::AlreadyConnected { .. }
+            | Self::AlreadyJoined { .. }
             | Self::LeaseUnfit { .. }
             | Self::NotConnected { .. } => Forbidden,
             Self::Ipam(error) => error.kind(),

@@ -52,6 +52,11 @@ pub enum Error {
     Client(#[from] ClientError),
 }
 
+/// The text of an error with the words of the face's users in place of the engine's options.
+pub fn in_words(text: &str, words: &[(&str, &str)]) -> String {
+    words.iter().fold(text.to_owned(), |text, (option, word)| text.replace(option, word))
+}
+
 /// Connects to the daemon of this thread's network namespace, and starts one on demand where none runs. Of any number of
 /// faces at the same time one starts it. It answers when this returns. `program` is `fairway`.
 ///

@@ -46,6 +46,16 @@ const VERSION: &str = "2.1.0";
 /// The directory of root's podman, for commands of units, which name none.
 const CONFIG: &str = "/run/containers/networks";
 
+/// What podman's users know the engine's options as.
+const WORDS: &[(&str, &str)] = &[
+    ("com.docker.network.bridge.name", "--interface-name"),
+    ("com.docker.network.driver.mtu", "mtu"),
+    ("com.docker.network.endpoint.ifname", "interface_name"),
+    ("com.docker.network.host_ipv4", "outbound_addr4"),
+    ("com.docker.network.host_ipv6", "outbound_addr6"),
+    ("fairway.host_interface", "host_interface_name"),
+];
+
 /// Runs a command of netavark. `arguments` begins with the name of the program.
 pub fn main(arguments: &[OsString]) -> ExitCode {
     let face = match Arguments::try_parse_from(arguments) {
@@ -60,7 +70,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Podman reads the error from standard output.
-            let failure = Failure { error: error.to_string() };
+            let failure = Failure { error: daemon::in_words(&error.to_string(), WORDS) };
             let _ = json(&failure).and_then(|text| print(&text));
             ExitCode::FAILURE
         }

@@ -273,7 +273,7 @@ fn errors_are_json_and_change_nothing() {
         );
         setup(&stage, &web, &good);
         let (code, text) = error(&["setup", &web.path], &good);
-        assert!(code == 1 && text.contains("already exists in network n1"), "{text}");
+        assert!(code == 1 && text.contains("is on network n1 already"), "{text}");
         let update = ["update", "n1", "--network-dns-servers", "9.9.9.9,8.8.8.8"];
         assert_eq!(netavark(&stage, &update, &Value::Null), (0, Value::Null));
         assert_eq!(netavark(&stage, &["update", "gone", "--network-dns-servers", ""], &Value::Null).0, 0);

@@ -103,7 +103,7 @@ fn a_running_container_joins_and_leaves_further_networks_with_the_same_ports() {
     run(&mut world, &mut rng, [command(join(1, "a", &[described("three", "10.3.0.0/24")], &[8080, 8081]))]);
     assert_eq!(world.sandbox(id(1)).unwrap().options.publish.len(), 2, "a further port is published");
     let text = refused(&mut world, &mut rng, command(join(1, "a", &[two], &[])));
-    assert_eq!(text, "endpoint with name a already exists in network two");
+    assert_eq!(text, "container a is on network two already: a container has one interface on each network");
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn another_description_changes_the_network_in_place_or_is_refused_by_name() {
     for (request, part) in refusals {
         let text = refused(&mut world, &mut rng, command(join(3, "c", &[request], &[])));
         let expected = format!(
-            "network one is used with another {part}: disconnect its containers first (a, b), or give this one another name"
+            "network one exists with another {part}: disconnect its containers first (a, b), or give this one another name"
         );
         assert_eq!(text, expected);
     }
@@ -219,5 +219,5 @@ fn an_option_of_a_network_is_changed_and_removed() {
         options: [("com.docker.network.bridge.name".to_owned(), Some("br9".to_owned()))].into(),
     };
     let text = refused(&mut world, &mut rng, bridge);
-    assert!(text.starts_with("network app is used with another bridge"), "{text}");
+    assert!(text.starts_with("network app exists with another bridge"), "{text}");
 }

@@ -347,6 +347,11 @@ impl Configuration {
                 "disableContainerInterface=true",
                 "interfaces are set up: leave it out",
             ),
+            (
+                !self.has_gateway() && self.asks_for_gateway(),
+                "gateway, isDefaultGateway",
+                "a ptp network has no gateway: leave it out",
+            ),
             (self.vlan != 0, "vlan", "bridges have no VLANs: give each VLAN a network of its own"),
             (
                 !self.vlan_trunk.is_empty(),

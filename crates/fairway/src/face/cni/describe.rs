@@ -113,7 +113,10 @@ fn network(configuration: &Configuration, addressing: &Addressing) -> NetworkCre
         set("fairway.guard", "strict".to_owned());
     }
     options.extend(configuration.options.clone());
-    let subnets = addressing.subnets.iter().map(super::ipam::Subnet::configuration).collect();
+    let mut subnets: Vec<_> = addressing.subnets.iter().map(super::ipam::Subnet::configuration).collect();
+    if !configuration.has_gateway() {
+        subnets.iter_mut().for_each(|subnet| subnet.gateway.clear());
+    }
     NetworkCreate {
         name: configuration.name.clone(),
         driver: configuration.driver.clone(),
@@ -173,7 +176,10 @@ fn endpoint_options(
 fn routes(configuration: &Configuration, addressing: &Addressing) -> Result<(bool, Vec<String>), Error> {
     let mut read = Vec::new();
     for route in &addressing.routes {
-        read.push((destination(route)?, gateway(route, addressing)?, route));
+        let gateway = gateway(route, addressing)?;
+        // On a pair a route without a next hop is by the interface.
+        let gateway = gateway.filter(|_| configuration.has_gateway() || !route.gw.is_empty());
+        read.push((destination(route)?, gateway, route));
     }
     // The families whose default route is the gateway's.
     let by_gateway = |ipv4: bool| {
@@ -182,7 +188,7 @@ fn routes(configuration: &Configuration, addressing: &Addressing) -> Result<(boo
         let given = read.iter().any(|(net, gateway, route)| {
             is_default(net) && plain(route) && (route.gw.is_empty() || *gateway == addressing.gateway(ipv4))
         });
-        configuration.is_default_gateway || given
+        configuration.is_default_gateway || (configuration.has_gateway() && given)
     };
     let families: Vec<bool> =
         [true, false].into_iter().filter(|it| addressing.enables(*it) != Some(false)).collect();
@@ -301,7 +307,7 @@ pub fn outcome(
         families.into_iter().filter(|(_, address, ..)| !address.is_empty())
     {
         let known = addressing.gateway(ipv4).map(|gateway| gateway.to_string()).unwrap_or_default();
-        let gateway = if gateway.is_empty() { known } else { gateway.clone() };
+        let gateway = if gateway.is_empty() && configuration.has_gateway() { known } else { gateway.clone() };
         let default = if ipv4 { "0.0.0.0/0" } else { "::/0" };
         if configuration.is_default_gateway && outcome.routes.iter().all(|route| route.dst != default) {
             outcome.routes.push(Route { dst: default.to_owned(), gw: gateway.clone(), ..Route::default() });

@@ -7,6 +7,13 @@ use thiserror::Error;
 
 use crate::face::daemon;
 
+/// The keys and variables that the engine's options come from.
+const WORDS: &[(&str, &str)] = &[
+    ("com.docker.network.bridge.name", "bridge"),
+    ("com.docker.network.driver.mtu", "mtu"),
+    ("com.docker.network.endpoint.ifname", "CNI_IFNAME"),
+];
+
 /// Why the plugin refuses or fails.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -123,7 +130,8 @@ impl Error {
                 causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
             }
         };
-        json!({"cniVersion": version, "code": self.code(), "msg": self.to_string(), "details": details})
+        let message = daemon::in_words(&self.to_string(), WORDS);
+        json!({"cniVersion": version, "code": self.code(), "msg": message, "details": details})
     }
 }
 

@@ -111,7 +111,7 @@ fn a_second_add_is_refused_and_the_container_stays() {
         runtime.add(at, &json!({})).unwrap();
         let before = observe(&stage, &[("web", &web)]);
         let (code, message) = runtime.add(at, &json!({})).unwrap_err();
-        assert_eq!((code, message.contains("already exists in network pods")), (999, true), "{message}");
+        assert_eq!((code, message.contains("is on network pods already")), (999, true), "{message}");
         // The runtime cleans up after an ADD that failed, which is not the end of another interface.
         let second = Attachment { interface: "eth1", ..at };
         runtime.add(second, &json!({})).unwrap_err();
@@ -283,7 +283,7 @@ fn networks_have_the_options_of_the_bridge_plugin() {
         let runtime = Runtime::new(&stage, "1.0.0", "kept", json!([plugin()]));
         let (_other, path) = runtime.namespace("other");
         let (code, message) = runtime.add(Attachment::of("other", &path), &json!({})).unwrap_err();
-        assert_eq!((code, message.contains("is used with another bridge")), (999, true), "{message}");
+        assert_eq!((code, message.contains("exists with another bridge")), (999, true), "{message}");
     });
 }
 
@@ -352,5 +352,27 @@ fn traffic_is_limited_as_the_runtime_asks() {
             stage.host.run(Command::new("ip").args(["netns", "del", name])).unwrap();
         }
         assert_same("limits", &observe(&stage, &[]), &before);
+    });
+}
+
+#[test]
+fn a_pair_may_have_a_subnet() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let subnet = json!({"subnet": "10.45.0.0/24"});
+        let routes = json!({"dst": "10.9.0.0/16"});
+        let ipam = json!({"ranges": [[subnet]], "routes": [routes]});
+        let plugin = json!({"type": "fairway-cni", "driver": "ptp", "ipam": ipam});
+        let runtime = Runtime::new(&stage, "1.0.0", "pair", json!([plugin]));
+        let (one, one_path) = runtime.namespace("one");
+        let (two, two_path) = runtime.namespace("two");
+        let given = runtime.add(Attachment::of("one", &one_path), &json!({})).unwrap();
+        assert_eq!(given["ips"][0].get("gateway"), None, "{given}");
+        runtime.add(Attachment::of("two", &two_path), &json!({})).unwrap();
+        let address = given["ips"][0]["address"].as_str().unwrap().trim_end_matches("/24").to_owned();
+        let _server = serve_tcp(&one, "0.0.0.0:80").unwrap();
+        assert!(answers(&two, &format!("{address}:80")));
+        let routes = two.run(Command::new("ip").args(["route", "show", "10.9.0.0/16"])).unwrap().stdout;
+        assert!(String::from_utf8(routes).unwrap().contains("dev eth0"), "a route without a next hop");
     });
 }

@@ -186,6 +186,9 @@ fn keys_that_fairway_does_not_have_are_refused_by_name() {
     }
     assert!(refused(json!({"runtimeConfig": {"infinibandGUID": "c2:11"}})).contains("infinibandGUID"));
     assert!(refused(json!({"ipam": {"type": "dhcp"}})).contains("fairway.dhcp=true"));
+    assert!(refused(json!({"driver": "ptp", "isDefaultGateway": true})).contains("has no gateway"));
+    let gateway = json!({"driver": "ptp", "isDefaultGateway": false, "ipam": {"subnet": "10.9.0.0/24", "gateway": "10.9.0.1"}});
+    assert!(refused(gateway).contains("has no gateway"));
     let harmless = json!({
         "promiscMode": false, "vlan": 0, "vlanTrunk": [], "ingressPolicy": "same-bridge", "hairpinMode": false,
         "forceAddress": true, "preserveDefaultVlan": false, "ipMasqBackend": "nftables",
@@ -222,6 +225,8 @@ fn the_network_has_the_options_of_its_keys() {
             "fairway.guard=strict"
         ]
     );
+    let pair = json!({"driver": "ptp", "isDefaultGateway": false, "ipam": {"subnet": "10.9.0.0/24"}});
+    assert_eq!(network(pair).ipam.unwrap().config[0].gateway, "");
     let routed = network(json!({"driver": "routed", "isGateway": false}));
     assert_eq!((routed.driver.as_str(), routed.internal, routed.options.len()), ("routed", false, 0));
 }
