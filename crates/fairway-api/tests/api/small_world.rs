@@ -99,6 +99,7 @@ fn endpoint(byte: u8, network: u8, sandbox: u8, request: EndpointRequest, addres
         network: NetworkId::new([network; 32]),
         sandbox: SandboxId::new([sandbox; 32]),
         order: byte.into(),
+        number: 0,
         request,
         options: Default::default(),
         allocation,
