@@ -69,8 +69,7 @@ pub struct AttachedInterface {
     pub host_name: String,
     /// The bridge; empty without one.
     pub bridge: String,
-    /// The address of the resolver for this network in resolv.conf, where the engine writes it (`ResolverRange`); else
-    /// empty.
+    /// The address of the resolver in resolv.conf for this network, with `ResolverRange`; else empty.
     pub resolver: String,
 }
 
