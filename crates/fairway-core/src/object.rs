@@ -4,7 +4,6 @@ mod description;
 mod difference;
 pub mod iptables;
 mod phase;
-mod port;
 mod set_name;
 mod setting;
 mod switches;

@@ -10,6 +10,7 @@ mod icc;
 pub mod iptables;
 mod lan;
 mod packet;
+pub mod port;
 mod reason;
 mod relay;
 mod routed_driver;

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use fairway_core::object::{Difference, Key, Object};
+use fairway_core::policy::port;
 use fairway_kernel::conntrack::{Conntrack, Selector};
 use fairway_model::Protocol;
 
@@ -79,16 +80,16 @@ fn stale(difference: &Difference) -> HashSet<Selector> {
             selectors.extend(link.addresses.iter().map(|address| Selector::Address(address.addr())));
         }
     }
-    let ports = difference.keys().filter_map(Key::published_port);
+    let ports = difference.keys().filter_map(port::published_port);
     let ports = ports.filter(|(protocol, _)| *protocol != Protocol::Tcp);
     selectors.extend(ports.map(|(protocol, at)| Selector::OriginalDestination(protocol, at)));
     // A rule that leads elsewhere now is another one.
-    let added: HashSet<_> = difference.added.keys().filter_map(Key::published_port).collect();
-    let unpublished = difference.removed.keys().filter_map(Key::published_port);
-    let unpublished = unpublished.filter(|port| port.0 == Protocol::Tcp && !added.contains(port));
+    let added: HashSet<_> = difference.added.keys().filter_map(port::published_port).collect();
+    let unpublished = difference.removed.keys().filter_map(port::published_port);
+    let unpublished = unpublished.filter(|it| it.0 == Protocol::Tcp && !added.contains(it));
     selectors.extend(unpublished.map(|(protocol, at)| Selector::Translated(protocol, at)));
     // Connections by direct routing to a port that is no longer published.
-    let direct = difference.removed.keys().filter_map(Key::direct_port);
+    let direct = difference.removed.keys().filter_map(port::direct_port);
     selectors.extend(direct.map(|(protocol, at)| Selector::OriginalDestination(protocol, at)));
     selectors
 }

@@ -66,7 +66,7 @@ fn routed_world() -> (World, Rng) {
 fn straight(world: &World, name: &str) -> Vec<String> {
     let id = world.find_sandbox(name).unwrap().id;
     let fragment = fragment(world, fairway_model::Owner::Publications(id));
-    let ports = fragment.keys().filter_map(Key::direct_port);
+    let ports = fragment.keys().filter_map(crate::policy::port::direct_port);
     ports.map(|(protocol, at)| format!("{} {}/{protocol}", at.ip(), at.port())).collect()
 }
 
