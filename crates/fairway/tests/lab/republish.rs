@@ -152,8 +152,10 @@ fn what_was_published_on_a_living_sandbox_outlives_every_daemon() {
         stage.client().publish("server", ports(&["8081:81", "81"])).unwrap();
         stage.client().unpublish("server", ports(&["8080:80", "9001:91"])).unwrap();
         let published = |stage: &Stage| stage.client().container("server").unwrap().network_settings.ports;
-        let before = published(&stage);
+        let mut before = published(&stage);
         assert_eq!(before.keys().collect::<Vec<_>>(), ["81/tcp", "90/tcp", "92/tcp"]);
+        // Without the proxy no port of IPv6 leads to a sandbox without IPv6.
+        before.values_mut().flatten().for_each(|bindings| bindings.retain(|binding| binding.host_ip != "::"));
         stage.daemon.kill9();
         assert_eq!(ask(&stage.lan, "10.10.50.99:8081").unwrap(), Outcome::answered(LAN));
         stage.daemon.launch(&["--userland-proxy=false"]);
