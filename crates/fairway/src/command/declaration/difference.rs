@@ -161,7 +161,7 @@ pub(super) fn endpoint(declared: &EndpointSettings, present: &EndpointSettings) 
     differs.map(|(what, present, declared)| change(what, Some(present), Some(declared)))
 }
 
-/// The ports to unpublish and to publish.
+/// The ports to unpublish and to publish. What stays is among both where it cannot be told apart from what goes.
 pub(super) fn ports(declared: &PortMap, present: &PortMap) -> (PortMap, PortMap) {
     let (mut removed, mut added) = (PortMap::new(), PortMap::new());
     let keys: BTreeSet<&String> = declared.keys().chain(present.keys()).collect();
@@ -172,11 +172,10 @@ pub(super) fn ports(declared: &PortMap, present: &PortMap) -> (PortMap, PortMap)
             all.iter().filter(|binding| !others.contains(binding)).cloned().collect()
         };
         let (mut gone, mut new) = (without(&there, &wanted), without(&wanted, &there));
-        // To unpublish without an address or a port means any: what stays is published again.
-        let any = |binding: &PortBinding| binding.host_ip.is_empty() || binding.host_port.is_empty();
-        if gone.iter().any(any) {
-            (gone, new) = (there, wanted);
-        }
+        let mut kept = without(&there, &gone);
+        kept.retain(|kept| gone.iter().any(|gone| may_mean(gone, kept)));
+        gone.extend(kept.iter().cloned());
+        new.extend(kept);
         if !gone.is_empty() {
             removed.insert(key.clone(), Some(gone));
         }
@@ -185,6 +184,13 @@ pub(super) fn ports(declared: &PortMap, present: &PortMap) -> (PortMap, PortMap)
         }
     }
     (removed, added)
+}
+
+/// Whether to unpublish the one would unpublish the other: without an address or a port any is meant, and with a range
+/// of ports any of it.
+fn may_mean(gone: &PortBinding, kept: &PortBinding) -> bool {
+    let address = gone.host_ip.is_empty() || kept.host_ip.is_empty() || gone.host_ip == kept.host_ip;
+    address && (gone.host_port.parse::<u16>().is_err() || gone.host_port == kept.host_port)
 }
 
 /// Ports as `--publish` has them.

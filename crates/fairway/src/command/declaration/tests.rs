@@ -1,4 +1,5 @@
 mod model;
+mod port;
 
 use std::collections::{BTreeMap, HashMap};
 
