@@ -73,10 +73,11 @@ struct Reader {
 impl Declaration {
     /// The declaration of a file, or all that is wrong with it.
     pub(in crate::command) fn new(file: File, place: &str) -> Result<Self, Vec<Refusal>> {
+        let file = file.with_default_network();
         let project = file.name.clone();
-        let name = |key: &String, keys: &NetworkKeys| match &keys.name {
+        let name = |key: &String, keys: &NetworkKeys| match keys.given_name() {
             Some(name) => name.clone(),
-            None if project.is_empty() || keys.external == Some(true) => key.clone(),
+            None if project.is_empty() || keys.is_external() => key.clone(),
             None => format!("{project}_{key}"),
         };
         let networks: Vec<(String, NetworkKeys)> =
@@ -96,8 +97,10 @@ impl Declaration {
             let known = declared.networks.iter().map(|it| &it.name).chain(&declared.external);
             if known.into_iter().any(|known| *known == name) {
                 reader.refusals.push(Refusal::Twice(name));
-            } else if keys.external == Some(true) {
+            } else if keys.is_external() {
                 declared.external.push(name);
+            } else if name == File::DEFAULT {
+                reader.refusals.push(Refusal::Default);
             } else if PREDEFINED.contains(&name.as_str()) {
                 reader.refusals.push(Refusal::Predefined(name));
             } else {

@@ -44,6 +44,8 @@ pub(in crate::command) enum Refusal {
     NoExternal(String),
     #[error("cannot declare network {0}: it is predefined: declare it with external: true")]
     Predefined(String),
+    #[error("cannot declare network default: it needs the name of a project: add name: NAME to the file")]
+    Default,
     #[error("cannot find driver {driver:?} of network {network}{near}: it can be {drivers}")]
     Driver { network: String, driver: String, near: String, drivers: String },
     #[error("cannot declare network {0} twice: give one of them another name")]

@@ -6,7 +6,9 @@ use fairway_api::decode;
 use fairway_api::types::{ContainerInspect, EndpointSettings, NetworkInspect};
 
 use super::error::DeclareError;
-use super::file::{EndpointKeys, File, IpamKeys, NetworkKeys, SandboxKeys, ServiceKeys, SubnetKeys};
+use super::file::{
+    EndpointKeys, External, File, IpamKeys, NetworkKeys, SandboxKeys, ServiceKeys, SubnetKeys,
+};
 use super::port::Port;
 use super::present::{self, Present};
 use super::{APPLIED, PREDEFINED};
@@ -20,7 +22,8 @@ pub(in crate::command) fn export(present: &Present) -> Result<(File, Vec<String>
     for sandbox in &present.sandboxes {
         let name = present::name(sandbox);
         for (network, _) in present::endpoints(sandbox) {
-            let external = || Some(NetworkKeys { external: Some(true), ..NetworkKeys::default() });
+            let external =
+                || Some(NetworkKeys { external: Some(External::Is(true)), ..NetworkKeys::default() });
             file.networks.entry(network.clone()).or_insert_with(external);
         }
         match sandbox.kind.as_str() {

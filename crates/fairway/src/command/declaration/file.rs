@@ -31,6 +31,21 @@ const TOP: &[&str] = &["name", "networks", "sandboxes", "services"];
 /// Compose's other sections.
 const COMPOSE: &[&str] = &["configs", "include", "models", "secrets", "version", "volumes"];
 
+impl File {
+    /// The network that each project of Compose has; declared only where a sandbox or a service is on it.
+    pub(super) const DEFAULT: &str = "default";
+
+    /// Declares the network `default` where the file uses it without declaring it.
+    pub(super) fn with_default_network(mut self) -> Self {
+        let of_sandboxes = self.sandboxes.values().flatten().flat_map(|keys| &keys.networks);
+        let of_services = self.services.values().flatten().flat_map(|keys| &keys.networks);
+        if of_sandboxes.chain(of_services).flatten().any(|(name, _)| name == Self::DEFAULT) {
+            self.networks.entry(Self::DEFAULT.to_owned()).or_default();
+        }
+        self
+    }
+}
+
 impl<'de> Deserialize<'de> for File {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Sections;
@@ -81,7 +96,7 @@ pub(in crate::command) struct NetworkKeys {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) external: Option<bool>,
+    pub(super) external: Option<External>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) driver: Option<String>,
     #[serde(deserialize_with = "pairs", skip_serializing_if = "BTreeMap::is_empty")]
@@ -102,6 +117,29 @@ pub(in crate::command) struct NetworkKeys {
     pub(super) config_only: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) config_from: Option<String>,
+}
+
+/// Whether a network is to be there already; in Compose's older form with its name.
+#[derive(Debug, Clone, PartialEq, DeriveDeserialize, Serialize)]
+#[serde(untagged, deny_unknown_fields, expecting = "true, false, or a mapping with name alone")]
+pub(super) enum External {
+    Is(bool),
+    Named { name: String },
+}
+
+impl NetworkKeys {
+    /// Whether the network is to be there already.
+    pub(super) fn is_external(&self) -> bool {
+        matches!(self.external, Some(External::Is(true) | External::Named { .. }))
+    }
+
+    /// The name that is given.
+    pub(super) fn given_name(&self) -> Option<&String> {
+        match &self.external {
+            Some(External::Named { name }) => Some(name),
+            _ => self.name.as_ref(),
+        }
+    }
 }
 
 /// The addresses of a network.

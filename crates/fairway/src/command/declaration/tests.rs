@@ -1,3 +1,4 @@
+mod compose;
 mod model;
 mod port;
 
