@@ -18,6 +18,7 @@ pub(crate) mod tests;
 mod undo;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -220,7 +221,9 @@ impl Committer {
         let running = self.read(|world| {
             world.sandbox(id).and_then(|sandbox| match &sandbox.state {
                 SandboxState::Running { process, namespace, .. } => {
-                    let named = (sandbox.kind == SandboxKind::Created).then(|| sandbox.name.clone());
+                    let created = namespace.as_ref().filter(|_| sandbox.kind == SandboxKind::Created);
+                    // A sandbox may be renamed, its namespace keeps its name.
+                    let named = created.and_then(|it| Path::new(&it.path).file_name()).map(ToOwned::to_owned);
                     Some((*process, namespace.clone(), named))
                 }
                 _ => None,

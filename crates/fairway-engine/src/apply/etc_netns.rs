@@ -1,5 +1,6 @@
 //! Links in `/etc/netns/NAME` to the files of a sandbox: `ip netns exec` mounts them over `/etc`.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,13 +16,14 @@ const FILES: [FileName; 2] = [FileName::ResolvConf, FileName::Hosts];
 ///
 /// # Errors
 /// The filesystem refuses.
-pub fn publish(name: &str, sandbox: SandboxId, files: &SandboxFiles) -> io::Result<()> {
+pub fn publish(name: &OsStr, sandbox: SandboxId, files: &SandboxFiles) -> io::Result<()> {
     let directory = Path::new(DIRECTORY).join(name);
     std::fs::create_dir_all(&directory)?;
     for file in FILES {
         let target = files.path(sandbox, file);
         let link = target.file_name().map(|file| directory.join(file)).unwrap_or_default();
         match std::os::unix::fs::symlink(&target, &link) {
+            Err(_) if std::fs::read_link(&link).is_ok_and(|there| there == target) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_dangling(&link) => {
                 std::fs::remove_file(&link)?;
                 std::os::unix::fs::symlink(&target, &link)?;

@@ -156,7 +156,14 @@ fn namespaces_of_others_are_attached() {
             .unwrap();
 
         printed(&stage, "sandbox create --network app box");
-        assert_eq!(printed(&stage, "sandbox rm box"), "box");
+        let logged = stage.daemon.log().len();
+        for command in ["network disconnect app box", "network connect app box", "rename box other"] {
+            printed(&stage, command);
+        }
+        assert!(!stage.daemon.log()[logged..].contains("/etc/netns"), "{}", stage.daemon.log());
+        assert!(read("etc/netns/box/hosts").contains("172.25.0."), "the namespace keeps its name");
+        assert!(!stage.host.run_in(|| std::fs::exists("/etc/netns/other").unwrap()).unwrap());
+        assert_eq!(printed(&stage, "sandbox rm other"), "other");
         assert!(!stage.host.run_in(|| std::fs::exists("/run/netns/box").unwrap()).unwrap());
         assert_same("after rm", &observe(&stage, &[]), &before);
         drop(process);
