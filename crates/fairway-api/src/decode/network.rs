@@ -1,6 +1,6 @@
 //! Networks and endpoints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -103,7 +103,11 @@ pub fn endpoint(settings: EndpointSettings) -> Result<EndpointRequest, Failure> 
     let all = |texts: Option<Vec<String>>| texts.unwrap_or_default();
     let aliases =
         all(settings.aliases).iter().filter_map(|text| given(text, parse::alias, &mut note)).collect();
-    let links = all(settings.links).iter().filter_map(|text| given(text, parse::link, &mut note)).collect();
+    let mut links: Vec<_> =
+        all(settings.links).iter().filter_map(|text| given(text, parse::link, &mut note)).collect();
+    // Docker's client writes those of a container twice.
+    let mut seen = BTreeSet::new();
+    links.retain(|link| seen.insert(link.clone()));
     if !ipam.link_local_ips.is_empty() {
         errors.push("link-local addresses cannot be chosen: leave LinkLocalIPs out".to_owned());
     }

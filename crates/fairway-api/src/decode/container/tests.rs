@@ -192,3 +192,12 @@ fn a_namespace_is_named_in_one_way() {
     assert_eq!(namespace(0, "/run/netns/x".into()), Ok(NamespaceReference::Path("/run/netns/x".into())));
     assert!(namespace(0, String::new()).is_err() && namespace(7, "/x".into()).is_err());
 }
+
+#[test]
+fn links_that_dockers_client_writes_twice_are_one() {
+    let json = r#"{"HostConfig":{"NetworkMode":"app","Links":["c1:later","c2"]},
+        "NetworkingConfig":{"EndpointsConfig":{"app":{"Links":["c1:later","c2"]}}}}"#;
+    let NetworkChoice::Networks(networks) = read(json).unwrap().network else { panic!("no networks") };
+    let link = |name: &str, alias: &str| (name.to_owned(), alias.to_owned());
+    assert_eq!(networks[0].1.links, [link("c1", "later"), link("c2", "c2")]);
+}
