@@ -14,11 +14,11 @@ use serde::de::DeserializeOwned;
 
 use crate::filter::Filters;
 use crate::types::{
-    AttachNamespace, AttachRequest, Attached, ConnectRequest, ContainerCreate, ContainerInspect,
-    ContainerSummary, ContainerUpdate, ContainersDeleted, Created, DetachRequest, Diagnosis,
-    DisconnectRequest, Exited, Explained, Info, JoinRequest, LeaveRequest, NetworkCreate, NetworkInspect,
-    NetworkStats, NetworksDeleted, PlanDifference, Planned, PortMap, PublishPorts, PublishedPorts, Reloaded,
-    UpdateNetwork, Version, WaitReply,
+    AttachNamespace, AttachRequest, Attached, CheckRequest, Checked, CheckedRequest, ConnectRequest,
+    Connected, ContainerCreate, ContainerInspect, ContainerSummary, ContainerUpdate, ContainersDeleted,
+    Created, DetachRequest, Diagnosis, DisconnectRequest, Exited, Explained, Info, JoinRequest, LeaveRequest,
+    NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted, PlanDifference, Planned, PortMap,
+    PublishPorts, PublishedPorts, Reloaded, UpdateNetwork, Version, WaitReply,
 };
 use connection::{Connection, Response};
 pub use error::ClientError;
@@ -192,16 +192,20 @@ impl Client {
     ///
     /// # Errors
     /// See [`Client::ping`].
-    pub fn connect(&mut self, network: &str, request: &ConnectRequest) -> Result<(), ClientError> {
-        self.send_json(&format!("/networks/{}/connect", encode(network)), request)
+    pub fn connect(&mut self, network: &str, request: &ConnectRequest) -> Result<Connected, ClientError> {
+        self.post(&format!("/networks/{}/connect", encode(network)), request)
     }
 
     /// Disconnects a sandbox from a network.
     ///
     /// # Errors
     /// See [`Client::ping`].
-    pub fn disconnect(&mut self, network: &str, request: &DisconnectRequest) -> Result<(), ClientError> {
-        self.send_json(&format!("/networks/{}/disconnect", encode(network)), request)
+    pub fn disconnect(
+        &mut self,
+        network: &str,
+        request: &DisconnectRequest,
+    ) -> Result<Connected, ClientError> {
+        self.post(&format!("/networks/{}/disconnect", encode(network)), request)
     }
 
     /// The sandboxes that pass the filters: those that run, or all.
@@ -343,6 +347,14 @@ impl Client {
         self.send_json("/fairway/detach", &DetachRequest { container: container.to_owned() })
     }
 
+    /// Asks which requests would be refused, if they were sent in this order.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn check(&mut self, requests: Vec<CheckedRequest>) -> Result<Checked, ClientError> {
+        self.post("/fairway/check", &CheckRequest { requests })
+    }
+
     /// Connects a container of another engine to networks that the engine describes.
     ///
     /// # Errors
@@ -433,7 +445,7 @@ impl Client {
 }
 
 /// Percent-encodes all that is not unreserved (RFC 3986, section 2.3).
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

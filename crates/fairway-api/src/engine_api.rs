@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Weak};
 
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Command, Refusal, Requester, TimedEvent, World};
+use fairway_core::world::{Command, Draft, Refusal, Requester, TimedEvent, World};
 use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::metrics::Measurements;
@@ -197,6 +197,13 @@ pub trait EngineApi: Send + Sync + 'static {
     /// # Errors
     /// The command is refused or fails; the World is then unchanged.
     fn execute(&self, command: Command) -> Result<Applied, Failure>;
+
+    /// Decides a command on this World without carrying it out: the World after it, or none if a DHCP server has to be
+    /// asked first.
+    ///
+    /// # Errors
+    /// The command is refused.
+    fn decide(&self, world: &World, command: Command) -> Result<Option<Draft>, Failure>;
 
     /// Calls `look` with the World, which does not change meanwhile: `look` has to be quick.
     fn read(&self, look: &mut dyn FnMut(&World));

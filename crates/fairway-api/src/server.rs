@@ -5,6 +5,7 @@ mod absent;
 mod attachment;
 mod body;
 mod call;
+mod check;
 mod clients;
 mod connection;
 mod container;
@@ -401,6 +402,7 @@ fn perform(engine: &dyn EngineApi, task: Task, call: &Call) -> Result<Reply, Fai
         Task::Attach => fairway::attach(engine, call),
         Task::Stats => fairway::stats(engine, call),
         Task::Detach => fairway::detach(engine, call),
+        Task::Check => check::check(engine, call),
         Task::Join => join::join(engine, call),
         Task::Leave => join::leave(engine, call),
         Task::NetworkUpdate(id) => join::update_network(engine, &id, call),

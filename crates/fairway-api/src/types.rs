@@ -22,13 +22,13 @@ pub use container::{
 pub use create::{ContainerCreate, NetworkingConfig};
 pub use event::{EventActor, EventMessage};
 pub use fairway::{
-    AttachNamespace, AttachRequest, Attached, AttachedInterface, DetachRequest, Diagnosis, Exited, Explained,
-    JoinRequest, LeaveRequest, NetworkStats, PlanDifference, Planned, PortStats, PublishPorts,
-    PublishedPorts, Reloaded, TrafficCount, UpdateNetwork,
+    AttachNamespace, AttachRequest, Attached, AttachedInterface, CheckRequest, Checked, CheckedRequest,
+    DetachRequest, Diagnosis, Exited, Explained, JoinRequest, LeaveRequest, NetworkStats, PlanDifference,
+    Planned, PortStats, PublishPorts, PublishedPorts, Reloaded, TrafficCount, UpdateNetwork,
 };
 pub use network::{
-    ConfigReference, ConnectRequest, DisconnectRequest, EndpointIpam, EndpointSettings, Ipam, IpamConfig,
-    IpamStatus, NetworkContainer, NetworkCreate, NetworkInspect, NetworkObstacle, NetworkStatus,
+    ConfigReference, ConnectRequest, Connected, DisconnectRequest, EndpointIpam, EndpointSettings, Ipam,
+    IpamConfig, IpamStatus, NetworkContainer, NetworkCreate, NetworkInspect, NetworkObstacle, NetworkStatus,
     NetworkTroubles, SubnetStatus,
 };
 pub use process::{

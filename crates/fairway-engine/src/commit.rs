@@ -22,13 +22,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use fairway_core::world::{Change, Command, CreateNetwork, Event, PARENT_OPTION, Requester, Subject, World};
+use fairway_core::world::{
+    Change, Command, Context, CreateNetwork, Draft, Event, PARENT_OPTION, Requester, Subject, Undecided,
+    World,
+};
 use fairway_inspect::metrics::CommandMeasurements;
 use fairway_kernel::clock;
-use fairway_model::{SandboxKind, SandboxState};
+use fairway_model::{Rng, SandboxKind, SandboxState};
 use fairway_store::Store;
 
 use crate::apply::{Applier, etc_netns};
+use crate::engine::seed;
 use crate::signals::Signals;
 use crate::{ApplyError, EngineError};
 use events::Events;
@@ -133,6 +137,29 @@ impl Committer {
         Ok(request)
     }
 
+    /// Completes a command with the states of the interfaces that its networks name.
+    fn with_parents(&self, command: Command) -> Result<Command, ApplyError> {
+        Ok(match command {
+            Command::CreateNetwork(request) => Command::CreateNetwork(self.with_parent(request)?),
+            Command::Join(mut request) => {
+                let networks = std::mem::take(&mut request.networks).into_iter();
+                request.networks = networks.map(|it| self.with_parent(it)).collect::<Result<_, _>>()?;
+                Command::Join(request)
+            }
+            other => other,
+        })
+    }
+
+    /// Decides a command on a World without carrying it out; none if a DHCP server has to be asked first.
+    pub fn decide(&self, world: &World, command: Command) -> Result<Option<Draft>, EngineError> {
+        let command = self.with_parents(command)?;
+        match world.decide(command, &mut Context::new(self.now(), &mut Rng::new(seed()))) {
+            Ok(draft) => Ok(Some(draft)),
+            Err(Undecided::Refused(refusal)) => Err(refusal.into()),
+            Err(Undecided::LeaseNeeded(_)) => Ok(None),
+        }
+    }
+
     /// Runs a command of the daemon itself, as [`Committer::execute_for`] does.
     pub fn execute(&self, command: Command) -> Result<Change, EngineError> {
         self.execute_for(None, command)
@@ -158,24 +185,18 @@ impl Committer {
         requester: Option<Requester>,
         command: Command,
     ) -> Result<(Change, Option<Attachment>), EngineError> {
-        let command = match command {
-            Command::CreateNetwork(request) => {
-                // Its subnet must not meet a route that the host has had for a moment only.
-                self.follow_host();
-                Command::CreateNetwork(self.with_parent(request)?)
-            }
-            Command::Join(mut request) => {
-                // The same, and the bridge of a user that it names may be a moment old.
-                let is_new = |it: &CreateNetwork| self.read(|world| world.find_network(&it.name).is_err());
-                if request.networks.iter().any(is_new) {
-                    self.follow_host();
-                }
-                let networks = std::mem::take(&mut request.networks).into_iter();
-                request.networks = networks.map(|it| self.with_parent(it)).collect::<Result<_, _>>()?;
-                Command::Join(request)
-            }
-            other => other,
+        let is_new = |it: &CreateNetwork| self.read(|world| world.find_network(&it.name).is_err());
+        let follows = match &command {
+            Command::CreateNetwork(_) => true,
+            Command::Join(request) => request.networks.iter().any(is_new),
+            _ => false,
         };
+        if follows {
+            // Its subnet must not meet a route that the host has had for a moment only, and a bridge of a user that it
+            // names may be as new.
+            self.follow_host();
+        }
+        let command = self.with_parents(command)?;
         let exit_code = match &command {
             Command::StopSandbox { exit, .. } => Some(exit.code),
             // Also one that never ran may be waited for.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use fairway_core::object::FileName;
 use fairway_core::plan::{ObjectChange, PlannedFragment, plan};
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Change, Command, Exit, Requester, UNKNOWN_EXIT_CODE, World};
+use fairway_core::world::{Change, Command, Draft, Exit, Requester, UNKNOWN_EXIT_CODE, World};
 use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::metrics::Measurements;
@@ -96,7 +96,8 @@ fn create_directory(path: &Path) -> Result<(), EngineError> {
     std::fs::create_dir_all(path).map_err(|source| EngineError::Directory { path: path.to_owned(), source })
 }
 
-fn seed() -> u64 {
+/// The seed of random numbers.
+pub(crate) fn seed() -> u64 {
     // Without randomness from the kernel, identifiers are as good as the clock.
     getrandom::u64().unwrap_or_else(|_| clock::wall() as u64)
 }
@@ -277,6 +278,14 @@ impl Engine {
     /// The refusal of the World, or the failure that stopped the change; the change is taken back then.
     pub fn execute(&self, requester: Option<Requester>, command: Command) -> Result<Change, EngineError> {
         self.reconciler.execute(requester, command)
+    }
+
+    /// Decides a command on a World without carrying it out; none if a DHCP server has to be asked first.
+    ///
+    /// # Errors
+    /// The refusal of the World.
+    pub fn decide(&self, world: &World, command: Command) -> Result<Option<Draft>, EngineError> {
+        self.committer.decide(world, command)
     }
 
     /// Changes the settings, as a start with them would. Sandboxes run on.

@@ -3,11 +3,12 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::types::{
-    AttachNamespace, AttachRequest, Attached, ConnectRequest, ContainerCreate, ContainerInspect,
-    ContainerStats, ContainerSummary, ContainerUpdate, ContainerUpdated, ContainersDeleted, Created,
-    DetachRequest, Diagnosis, DisconnectRequest, EventMessage, ExecCreate, ExecInspect, ExecStart, Exited,
-    Explained, Info, JoinRequest, LeaveRequest, NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted,
-    PlanDifference, Planned, PublishPorts, PublishedPorts, Reloaded, Top, UpdateNetwork, Version, WaitReply,
+    AttachNamespace, AttachRequest, Attached, CheckRequest, Checked, ConnectRequest, Connected,
+    ContainerCreate, ContainerInspect, ContainerStats, ContainerSummary, ContainerUpdate, ContainerUpdated,
+    ContainersDeleted, Created, DetachRequest, Diagnosis, DisconnectRequest, EventMessage, ExecCreate,
+    ExecInspect, ExecStart, Exited, Explained, Info, JoinRequest, LeaveRequest, NetworkCreate,
+    NetworkInspect, NetworkStats, NetworksDeleted, PlanDifference, Planned, PublishPorts, PublishedPorts,
+    Reloaded, Top, UpdateNetwork, Version, WaitReply,
 };
 
 /// Makes the schema of a type.
@@ -111,8 +112,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
     post("/networks/{id}/update", "Changes options of a network")
         .sends::<UpdateNetwork>()
         .gets::<NetworkInspect>(),
-    post("/networks/{id}/connect", "Connects a container").sends::<ConnectRequest>(),
-    post("/networks/{id}/disconnect", "Disconnects a container").sends::<DisconnectRequest>(),
+    post("/networks/{id}/connect", "Connects a container").sends::<ConnectRequest>().gets::<Connected>(),
+    post("/networks/{id}/disconnect", "Disconnects a container")
+        .sends::<DisconnectRequest>()
+        .gets::<Connected>(),
     get("/containers/json", "The containers")
         .query(&["all", "limit", "filters"])
         .gets::<Vec<ContainerSummary>>(),
@@ -165,6 +168,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         .gets::<PublishedPorts>(),
     post("/fairway/attach", "Connects a network namespace").sends::<AttachRequest>().gets::<Attached>(),
     post("/fairway/detach", "Disconnects a network namespace").sends::<DetachRequest>().nothing(),
+    post("/fairway/check", "Which of these requests would be refused")
+        .sends::<CheckRequest>()
+        .gets::<Checked>(),
     post("/fairway/join", "Connects a container of another engine").sends::<JoinRequest>().gets::<Attached>(),
     post("/fairway/leave", "Disconnects a container of another engine").sends::<LeaveRequest>().nothing(),
     get("/fairway/explain", "The way of a packet").query(&["from", "to", "plan"]).gets::<Explained>(),

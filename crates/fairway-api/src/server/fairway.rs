@@ -1,6 +1,6 @@
 //! Requests that Docker's API does not have: attached namespaces, changes of published ports, diagnosis.
 
-use fairway_core::world::{Command, Exit, NetworkChoice};
+use fairway_core::world::{Command, CreateSandbox, Exit, NetworkChoice, World};
 use fairway_inspect::graph::{Collapse, Format, UnknownCollapse, UnknownFormat, draw};
 use fairway_model::{NetworkMode, ProcessIdentity, RefusalKind, SandboxKind};
 use hyper::StatusCode;
@@ -20,11 +20,12 @@ pub(super) fn attach_namespace(engine: &dyn EngineApi, id: &str, call: &Call) ->
         Ok((sandbox.id.to_string(), sandbox.mode == NetworkMode::Host))
     })?;
     let located = locate(engine, &reference, host)?;
-    engine.execute(Command::StartSandbox {
+    let started = engine.execute(Command::StartSandbox {
         sandbox: id.clone(),
         process: located.process,
         namespace: located.namespace,
     })?;
+    started.warnings.iter().for_each(|warning| tracing::warn!(sandbox = id, "{warning}"));
     container::inspect(engine, &id)
 }
 
@@ -69,8 +70,8 @@ pub(super) fn exited(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Re
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) fn attach(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
-    let request: AttachRequest = call.json()?;
+/// The sandbox that a request asks for, and its namespace.
+pub(super) fn read_attach(request: AttachRequest) -> Result<(CreateSandbox, NamespaceReference), Failure> {
     let kind = match request.kind.as_str() {
         "" | "attached" => SandboxKind::Attached,
         "created" => SandboxKind::Created,
@@ -79,7 +80,12 @@ pub(super) fn attach(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
         }
     };
     let reference = decode::namespace(request.pid, request.path)?;
-    let create = decode::container(&request.name, kind, request.container)?;
+    Ok((decode::container(&request.name, kind, request.container)?, reference))
+}
+
+pub(super) fn attach(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
+    let request: AttachRequest = call.json()?;
+    let (create, reference) = read_attach(request)?;
     let located = locate(engine, &reference, create.network == NetworkChoice::Host)?;
     let applied = engine.execute(Command::Attach {
         create: Box::new(create),
@@ -133,26 +139,24 @@ fn republish(
 /// Stops and removes a sandbox whose namespace another program created.
 pub(super) fn detach(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let request: DetachRequest = call.json()?;
-    let name = &request.container;
-    let (id, kind, running) = look(engine, |world| {
-        let sandbox = world.find_sandbox(name)?;
-        Ok((sandbox.id.to_string(), sandbox.kind.clone(), sandbox.running()))
-    })?;
-    if kind == SandboxKind::Run {
+    engine.execute(look(engine, |world| detaching(world, &request.container))?)?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// The command that removes a sandbox whose namespace another program created; stopping it removes it.
+pub(super) fn detaching(world: &World, name: &str) -> Result<Command, Failure> {
+    let sandbox = world.find_sandbox(name)?;
+    if sandbox.kind == SandboxKind::Run {
         return Err(Failure::new(
             RefusalKind::Conflict,
             format!("cannot detach container: {name} was run, not attached: stop and remove it instead"),
         ));
     }
-    if running {
-        engine.execute(Command::StopSandbox { sandbox: id.clone(), exit: 0.into(), process: None })?;
-    }
-    match engine.execute(Command::RemoveSandbox { sandbox: id }) {
-        // Stopping an attached sandbox removes it.
-        Err(failure) if running && failure.kind == RefusalKind::NotFound.into() => {}
-        result => drop(result?),
-    }
-    Ok(Reply::empty(StatusCode::NO_CONTENT))
+    let id = sandbox.id.to_string();
+    Ok(match sandbox.running() {
+        true => Command::StopSandbox { sandbox: id, exit: 0.into(), process: None },
+        false => Command::RemoveSandbox { sandbox: id },
+    })
 }
 
 pub(super) fn explain(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {

@@ -10,10 +10,10 @@ use jiff::tz::TimeZone;
 use super::call::Call;
 use super::look;
 use super::reply::Reply;
-use crate::engine_api::{EngineApi, Failure, FailureKind};
+use crate::engine_api::{Applied, EngineApi, Failure, FailureKind};
 use crate::filter::{Filters, InvalidFilter};
 use crate::types::{
-    ConnectRequest, Created, DisconnectRequest, NetworkCreate, NetworkInspect, NetworksDeleted,
+    ConnectRequest, Connected, Created, DisconnectRequest, NetworkCreate, NetworkInspect, NetworksDeleted,
 };
 use crate::{decode, encode};
 
@@ -47,16 +47,21 @@ pub(super) fn create(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
 }
 
 pub(super) fn connect(engine: &dyn EngineApi, network: String, call: &Call) -> Result<Reply, Failure> {
-    let request: ConnectRequest = call.json()?;
+    let Applied { warnings, .. } = engine.execute(connecting(network, call.json()?)?)?;
+    Reply::json(&Connected { warnings })
+}
+
+/// The command that connects a sandbox to a network.
+pub(super) fn connecting(network: String, request: ConnectRequest) -> Result<Command, Failure> {
     let endpoint = decode::endpoint(request.endpoint_config.unwrap_or_default())?;
-    engine.execute(Command::Connect { network, sandbox: request.container, request: endpoint })?;
-    Ok(Reply::empty(StatusCode::OK))
+    Ok(Command::Connect { network, sandbox: request.container, request: endpoint })
 }
 
 pub(super) fn disconnect(engine: &dyn EngineApi, network: String, call: &Call) -> Result<Reply, Failure> {
     let request: DisconnectRequest = call.json()?;
-    engine.execute(Command::Disconnect { network, sandbox: request.container })?;
-    Ok(Reply::empty(StatusCode::OK))
+    let disconnect = Command::Disconnect { network, sandbox: request.container };
+    let Applied { warnings, .. } = engine.execute(disconnect)?;
+    Reply::json(&Connected { warnings })
 }
 
 pub(super) fn remove(engine: &dyn EngineApi, network: String) -> Result<Reply, Failure> {

@@ -8,6 +8,8 @@ use fairway_inspect::explain::Capture;
 use fairway_walk::{BranchRecord, Branches, Topology, WalkRecord};
 use serde::{Deserialize, Serialize};
 
+use crate::client;
+
 use super::{ContainerCreate, EndpointSettings, NetworkCreate, PortMap};
 
 /// The body of `POST /containers/{id}/attach-namespace`: the network namespace of a created sandbox. Either the process
@@ -142,6 +144,43 @@ pub struct PublishedPorts {
 pub struct DetachRequest {
     /// The name or id of the sandbox.
     pub container: String,
+}
+
+/// The body of `POST /fairway/check`: requests that are decided in their order, and not carried out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "PascalCase", default)]
+pub struct CheckRequest {
+    pub requests: Vec<CheckedRequest>,
+}
+
+/// One request: to create, update or remove a network, to connect, disconnect, attach or detach a sandbox, or to publish or
+/// unpublish its ports.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "PascalCase", default)]
+pub struct CheckedRequest {
+    pub method: String,
+    pub path: String,
+    /// The body; null without one. A namespace that is still to be created is attached with the kind `created`.
+    pub body: serde_json::Value,
+}
+
+impl CheckedRequest {
+    /// A request with the parts of its path and its body. One whose body cannot be written has none, and is refused.
+    pub fn new(method: &str, path: &[&str], body: &impl Serialize) -> Self {
+        let path = path.iter().map(|part| format!("/{}", client::encode(part))).collect();
+        Self { method: method.to_owned(), path, body: serde_json::to_value(body).unwrap_or_default() }
+    }
+}
+
+/// The reply to [`CheckRequest`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Checked {
+    /// Why each request would be refused; empty for one that would not, or only because of an earlier refusal.
+    pub refusals: Vec<String>,
 }
 
 /// The body of `POST /containers/{id}/exited`: reports that the process of a sandbox ended.

@@ -198,6 +198,14 @@ pub struct DisconnectRequest {
     pub force: bool,
 }
 
+/// The reply to [`ConnectRequest`] and [`DisconnectRequest`]; Docker's is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Connected {
+    pub warnings: Vec<String>,
+}
+
 /// An endpoint: its requested settings, and its actual ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -12,7 +12,7 @@ use fairway_api::{
     NamespaceReference, SandboxFiles, Stopping, Usage, runtime, serve,
 };
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Command, Event, Requester, TimedEvent, Undecided, World};
+use fairway_core::world::{Command, Context, Draft, Event, Requester, TimedEvent, Undecided, World};
 use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::metrics::Measurements;
@@ -30,6 +30,8 @@ type EventWatcher = Box<dyn Fn(&TimedEvent) -> bool + Send>;
 pub struct FakeEngine {
     world: RwLock<World>,
     rng: Mutex<Rng>,
+    /// That of commands that are not carried out.
+    other_rng: Mutex<Rng>,
     /// Registered and never called.
     event_watchers: Mutex<Vec<EventWatcher>>,
     watchers: Mutex<BTreeMap<SandboxId, Vec<Listener>>>,
@@ -58,6 +60,7 @@ impl FakeEngine {
         let engine = Self {
             world: RwLock::default(),
             rng: Mutex::new(Rng::new(1)),
+            other_rng: Mutex::new(Rng::new(2)),
             event_watchers: Mutex::default(),
             watchers: Mutex::default(),
             signals: Arc::default(),
@@ -122,6 +125,14 @@ impl EngineApi for FakeEngine {
             warnings: change.warnings,
             allocated: change.allocated,
         })
+    }
+
+    fn decide(&self, world: &World, command: Command) -> Result<Option<Draft>, Failure> {
+        match world.decide(command, &mut Context::new(NOW, &mut self.other_rng.lock().unwrap())) {
+            Ok(draft) => Ok(Some(draft)),
+            Err(Undecided::Refused(refusal)) => Err(refusal.into()),
+            Err(Undecided::LeaseNeeded(_)) => Ok(None),
+        }
     }
 
     fn read(&self, look: &mut dyn FnMut(&World)) {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of it is tests")]
 
+mod check;
 mod clients;
 mod engine;
 mod golden;

@@ -22,7 +22,7 @@ mod tests;
 use std::collections::HashMap;
 
 pub(super) use declared::{Declaration, Sandbox};
-pub(super) use error::DeclareError;
+pub(super) use error::{DeclareError, Refusal};
 pub(super) use export::export;
 pub(super) use plan::plan;
 pub(super) use present::Present;

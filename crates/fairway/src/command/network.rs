@@ -16,7 +16,7 @@ use fairway_model::parse;
 use super::error::CommandError;
 use super::inspect;
 use super::options::{addresses, given, refuse_link_local};
-use super::print::{each, print, print_line};
+use super::print::{each, print, print_line, warn};
 
 /// What can be done with networks.
 #[derive(Debug, Subcommand)]
@@ -154,12 +154,13 @@ impl NetworkCommand {
                     gw_priority,
                     ..EndpointSettings::default()
                 };
-                client.connect(&network, &ConnectRequest { container, endpoint_config: Some(settings) })?;
+                let request = ConnectRequest { container, endpoint_config: Some(settings) };
+                client.connect(&network, &request)?.warnings.iter().for_each(|text| warn(text));
                 Ok(0)
             }
             Self::Disconnect(options) => {
                 let request = DisconnectRequest { container: options.container, force: options.force };
-                client.disconnect(&options.network, &request)?;
+                client.disconnect(&options.network, &request)?.warnings.iter().for_each(|text| warn(text));
                 Ok(0)
             }
         }

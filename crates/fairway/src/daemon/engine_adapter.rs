@@ -12,7 +12,7 @@ use fairway_api::{
 };
 use fairway_core::object::FileName;
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Change, Command, Requester, TimedEvent, World};
+use fairway_core::world::{Change, Command, Draft, Requester, TimedEvent, World};
 use fairway_engine::{Engine, EngineError, ExplainError, GraphError, TraceError};
 use fairway_inspect::conflict::{FirewallConflict, Path};
 use fairway_inspect::explain::QueryError;
@@ -215,6 +215,13 @@ impl EngineApi for EngineAdapter {
         match self.engine.read(|world| self.plugin.refusal(world, &command)) {
             Some(refusal) => Err(refusal),
             None => self.carry_out(command),
+        }
+    }
+
+    fn decide(&self, world: &World, command: Command) -> Result<Option<Draft>, Failure> {
+        match self.plugin.refusal(world, &command) {
+            Some(refusal) => Err(refusal),
+            None => self.engine.decide(world, command).map_err(failure),
         }
     }
 

@@ -130,12 +130,21 @@ fn what_cannot_be_changed_is_refused_before_anything_is() {
         let lines = applied(&stage, alone, "--prune");
         assert!(lines.contains("change network front: ipam.config: 172.28.0.0/16"), "{lines}");
 
-        // What only the daemon can know is refused in its place.
+        // What the daemon would refuse later is refused at first, with a dry run too.
         let overlap =
             "networks: {a: {ipam: {config: [{subnet: 172.29.0.0/16}]}}, 0: {}, front: {external: true}}";
-        let failed = apply(&stage, overlap, "");
+        for flags in ["", "--dry-run"] {
+            let refused = apply(&stage, overlap, flags);
+            assert_eq!((refused.output.as_str(), refused.code), ("", 1));
+            let line = "nothing was changed:\n  cannot create network a: Pool overlaps";
+            assert!(refused.errors.contains(line), "{refused:?}");
+        }
+        // What only the kernel knows is refused in its place.
+        let _other = serve_tcp(&stage.host, "0.0.0.0:8090").unwrap();
+        let taken = "networks: {0: {}}\nsandboxes: {box: {networks: [0], ports: ['8090:80']}}";
+        let failed = apply(&stage, taken, "");
         assert_eq!((failed.output.as_str(), failed.code), ("create network 0: it does not exist\n", 1));
-        let start = "cannot create network a: Error response from daemon: Pool overlaps";
+        let start = "cannot create sandbox box: Error response from daemon: ";
         assert!(failed.errors.lines().any(|line| line.starts_with(start)), "{failed:?}");
 
         let unknown = apply(&stage, "networks: {front: {drivr: lan}}", "");
@@ -143,6 +152,23 @@ fn what_cannot_be_changed_is_refused_before_anything_is() {
         assert!(unknown.errors.starts_with(start) && unknown.code == 1, "{unknown:?}");
         let missing = fairway(&stage, "apply -f /run/nosuch.yaml");
         assert_eq!(missing.errors, "cannot read /run/nosuch.yaml: No such file or directory (os error 2)\n");
+    });
+}
+
+#[test]
+fn a_sandbox_keeps_its_network_if_the_next_is_impossible() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        applied(&stage, FILE, "");
+        let before = observe(&stage, &[]);
+        let refused = apply(&stage, &FILE.replace("172.28.0.9", "10.29.0.5"), "");
+        assert_eq!((refused.output.as_str(), refused.code), ("", 1));
+        assert_eq!(
+            refused.errors,
+            "cannot apply /run/declaration.yaml: nothing was changed:\n  cannot change sandbox web: invalid \
+             endpoint settings: no configured subnet of network front contains IP address 10.29.0.5\n"
+        );
+        assert_same("the host", &before, &observe(&stage, &[]));
     });
 }
 

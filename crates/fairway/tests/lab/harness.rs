@@ -216,13 +216,13 @@ impl Stage {
     /// Connects a sandbox to one more network.
     pub fn connect(&self, network: &str, name: &str, settings: EndpointSettings) -> Result<(), ClientError> {
         let request = ConnectRequest { container: name.to_owned(), endpoint_config: Some(settings) };
-        self.client().connect(network, &request)
+        self.client().connect(network, &request).map(drop)
     }
 
     /// Takes a sandbox off a network.
     pub fn disconnect(&self, network: &str, name: &str) -> Result<(), ClientError> {
         let request = DisconnectRequest { container: name.to_owned(), force: false };
-        self.client().disconnect(network, &request)
+        self.client().disconnect(network, &request).map(drop)
     }
 
     /// Takes the name from a namespace that [`Stage::attach`] made: the sandbox is gone soon after.

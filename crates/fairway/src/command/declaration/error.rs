@@ -66,6 +66,8 @@ pub(in crate::command) enum Refusal {
     Namespace { sandbox: String, path: String },
     #[error("cannot read {what} {name}: {reason}")]
     Value { what: &'static str, name: String, reason: String },
+    #[error("cannot {action}: {reason}")]
+    Step { action: String, reason: String },
 }
 
 impl Refusal {

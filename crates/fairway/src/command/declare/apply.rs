@@ -41,6 +41,10 @@ impl ApplyOptions {
             return Err(DeclareError::Unnamed.into());
         }
         let plan = plan(&declaration, &send::read(client)?, self.prune).map_err(refused)?;
+        match send::check(client, &plan.steps)? {
+            refusals if refusals.is_empty() => {}
+            refusals => return Err(refused(refusals).into()),
+        }
         plan.notes.iter().for_each(|note| warn(note));
         if plan.steps.is_empty() {
             print_line("unchanged")?;
