@@ -49,8 +49,19 @@ pub(super) fn create(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
     let create = decode::container(call.parameter("name"), SandboxKind::Run, request)?;
     let applied = engine.execute(Command::CreateSandbox(Box::new(create))).map_err(not_an_image)?;
     let id = applied.sandbox.map(|id| id.to_string()).unwrap_or_default();
-    warnings.splice(0..0, applied.warnings);
+    warnings.splice(0..0, applied.warnings.into_iter().chain(warnings_of_start(engine, &id)));
     Reply::created(&Created { id, warning: None, warnings: Some(warnings) })
+}
+
+/// The warnings that the start of a container would have now: Docker's clients print only those of its creation.
+fn warnings_of_start(engine: &dyn EngineApi, id: &str) -> Vec<String> {
+    let Ok(world) = look(engine, |world| Ok(world.clone())) else { return Vec::new() };
+    let start = Command::StartSandbox { sandbox: id.to_owned(), process: None, namespace: None };
+    match engine.decide(&world, start) {
+        Ok(Some(draft)) => draft.change.warnings,
+        // The start itself says why it is refused; its log has what rests on a lease.
+        Ok(None) | Err(_) => Vec::new(),
+    }
 }
 
 /// Refuses more processors than the host has.

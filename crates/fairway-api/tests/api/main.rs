@@ -12,3 +12,4 @@ mod server;
 mod small_world;
 mod states;
 mod stopped_server;
+mod warnings;

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Refusal, World};
 use choice::{Asked, Choice};
 use fairway_model::Rng;
-use fairway_model::{PortRange, Protocol, Publication, PublishRequest, Sandbox};
+use fairway_model::{NetworkMode, PortRange, Protocol, Publication, PublishRequest, Sandbox};
 
 /// The gateways of a sandbox, as its publications depend on them. The flags are for IPv4 and IPv6.
 #[derive(Debug, Clone, Copy)]
@@ -158,7 +158,9 @@ impl World {
             return Ok((Vec::new(), Vec::new()));
         }
         if let Some(warning) = self.no_way_out(sandbox) {
-            return Ok((Vec::new(), vec![warning]));
+            // The creation of a sandbox in host mode has its own.
+            let warning = Some(warning).filter(|_| sandbox.mode != NetworkMode::Host);
+            return Ok((Vec::new(), warning.into_iter().collect()));
         }
         let publications = self.decide_further(sandbox, Vec::new(), &requests, avoid, rng)?;
         let warning = self.not_forwarded(sandbox, &publications);

@@ -246,7 +246,7 @@ fn a_daemon_that_is_asked_to_end_answers_what_is_in_flight() {
                     scope.spawn(move || {
                         client.ping().unwrap();
                         barrier.wait();
-                        client.connect("web", &ConnectRequest { container, ..Default::default() })
+                        client.connect("web", &ConnectRequest { container, ..Default::default() }).map(drop)
                     })
                 };
                 let clients: Vec<_> = names.iter().map(connect).collect();
