@@ -1,8 +1,9 @@
 //! The text of a declaration: YAML, which JSON is a part of.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use serde_saphyr::{Error as YamlError, PropertySyntax, UserMessageFormatter};
+use serde_saphyr::{Error as YamlError, MessageFormatter, PropertySyntax, UserMessageFormatter};
 
 use super::error::TextError;
 use super::file::File;
@@ -10,10 +11,7 @@ use crate::command::near;
 
 /// Reads a text. Its values may refer to variables as in Compose: `${PORT:-8080}`.
 pub(in crate::command) fn read(text: &str, variables: HashMap<String, String>) -> Result<File, TextError> {
-    let syntax = PropertySyntax::DockerCompose;
-    let options = serde_saphyr::options! { with_snippet: false, property_syntax: syntax };
-    let options = options.with_properties(variables);
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| match error.without_snippet() {
+    parse(text, variables, PropertySyntax::DockerCompose).map_err(|error| match error.without_snippet() {
         YamlError::SerdeUnknownField { field, expected, location } => TextError::Key {
             place: match location.line() {
                 0 => String::new(),
@@ -23,6 +21,39 @@ pub(in crate::command) fn read(text: &str, variables: HashMap<String, String>) -
             near: near::question(field, expected),
             known: expected.join(", "),
         },
-        other => TextError::Yaml(other.render_with_formatter(&UserMessageFormatter)),
+        other => TextError::Yaml(other.render_with_formatter(&Messages)),
     })
+}
+
+/// The variables without a value and a default, to which a text refers: they are read as empty.
+pub(in crate::command) fn unset(text: &str, mut variables: HashMap<String, String>) -> Vec<String> {
+    let mut unset = Vec::new();
+    // This syntax refuses the first of them.
+    while let Err(error) = parse(text, variables.clone(), PropertySyntax::BracedOrBare)
+        && let YamlError::UnresolvedProperty { name, .. } = error.without_snippet()
+        && variables.insert(name.clone(), String::new()).is_none()
+    {
+        unset.push(name.clone());
+    }
+    unset
+}
+
+fn parse(text: &str, variables: HashMap<String, String>, syntax: PropertySyntax) -> Result<File, YamlError> {
+    let options = serde_saphyr::options! { with_snippet: false, property_syntax: syntax };
+    serde_saphyr::from_str_with_options(text, options.with_properties(variables))
+}
+
+/// Messages that call variables so.
+struct Messages;
+
+impl MessageFormatter for Messages {
+    fn format_message<'a>(&self, error: &'a YamlError) -> Cow<'a, str> {
+        let message = UserMessageFormatter.format_message(error);
+        match error {
+            YamlError::PropertyRequiredButUnset { .. } | YamlError::PropertyRequiredButEmpty { .. } => {
+                Cow::Owned(message.replacen("property", "variable", 1))
+            }
+            _ => message,
+        }
+    }
 }
