@@ -82,7 +82,7 @@ pub enum EngineError {
     #[error("failed to set up container networking: {0}")]
     Apply(#[from] ApplyError),
     /// The change was applied in part.
-    #[error("failed to set up container networking: {0}")]
+    #[error("failed to set up container networking: {}", .0.failed())]
     Unapplied(#[from] ApplyErrors),
     /// The process does not exist.
     #[error(transparent)]
@@ -218,6 +218,12 @@ const SKIPPED_LINES: usize = 8;
 pub struct ApplyErrors(pub Vec<Unapplied>);
 
 impl ApplyErrors {
+    /// What failed, without what was skipped because of it.
+    fn failed(&self) -> String {
+        let failed = self.0.iter().filter(|it| matches!(it.reason, FailureReason::Error(_)));
+        failed.map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
     /// Whether the firewall is among them.
     pub fn has_firewall(&self) -> bool {
         self.0.iter().any(|unapplied| unapplied.subject == Subject::Firewall)

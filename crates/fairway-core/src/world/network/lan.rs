@@ -88,7 +88,8 @@ impl World {
             let subnet = wanted.subnet.or(own).ok_or_else(|| missing(family))?;
             wanted.subnet = Some(subnet);
             let gateway = wanted.gateway.or(uplink.gateway(ipv4));
-            let gateway = gateway.ok_or_else(|| missing("default route: name the LAN's --gateway"))?;
+            let gateway =
+                gateway.ok_or_else(|| missing("default route: name the LAN's --subnet and --gateway"))?;
             // An IPv6 router has a link-local address, which is in no subnet.
             wanted.gateway = Some(gateway).filter(|gateway| subnet.contains(gateway));
             routers[usize::from(!ipv4)] = Some(gateway);

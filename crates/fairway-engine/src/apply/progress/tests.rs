@@ -11,6 +11,7 @@ use fairway_model::{
 };
 
 use super::*;
+use crate::EngineError;
 
 fn network() -> NetworkId {
     NetworkId::new([1; 32])
@@ -289,4 +290,15 @@ fn an_error_names_few_of_many_skipped_objects() {
     assert!(text.starts_with("bridge br1: cannot start the relay"), "{text}");
     assert!(text.ends_with("\n92 more objects skipped"), "{text}");
     assert_eq!(text.lines().count(), 10);
+}
+
+#[test]
+fn the_error_of_a_command_names_only_what_failed() {
+    let failed = Unapplied { subject: object(bridge("br2")), reason: FailureReason::Error(error()) };
+    let because = FailureReason::Skipped(object(bridge("br2")));
+    let skipped = Unapplied { subject: object(uplink("eth0", "br2")), reason: because };
+    let text = EngineError::from(ApplyErrors(vec![failed, skipped])).to_string();
+    let expected =
+        "failed to set up container networking: bridge br2: cannot start the relay: entity not found";
+    assert_eq!(text, expected);
 }

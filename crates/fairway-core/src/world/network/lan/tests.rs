@@ -128,7 +128,8 @@ fn interfaces_that_cannot_be_an_uplink_are_refused_with_the_reason() {
     );
     let alone = Uplink { routes: Vec::new(), ..uplink("eth0") };
     assert!(
-        refusal(CreateNetwork { uplink: Some(Box::new(alone)), ..lan("lan", "eth0") }).contains("--gateway")
+        refusal(CreateNetwork { uplink: Some(Box::new(alone)), ..lan("lan", "eth0") })
+            .contains("--subnet and --gateway")
     );
 
     let (mut world, mut rng) = world();
