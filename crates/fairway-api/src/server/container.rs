@@ -13,7 +13,7 @@ use super::call::Call;
 use super::reply::Reply;
 use super::{look, network};
 use crate::engine_api::{EngineApi, ExitListener, Failure, FailureKind};
-use crate::image::find_image;
+use crate::image::{HOST_IMAGE, find_image};
 use crate::types::{
     ContainerCreate, ContainerUpdate, ContainerUpdated, ContainersDeleted, Created, WaitReply,
 };
@@ -43,8 +43,11 @@ pub(super) fn create(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
     if config_is_empty {
         return Err(Failure::invalid("config cannot be empty in order to create a container"));
     }
-    let request: ContainerCreate = call.json()?;
+    let mut request: ContainerCreate = call.json()?;
     find_image(|| engine.images(), &request.image)?;
+    if request.image.is_empty() {
+        request.image = HOST_IMAGE.to_owned();
+    }
     check_cpus(engine, request.host_config.nano_cpus)?;
     let create = decode::container(call.parameter("name"), SandboxKind::Run, request)?;
     let applied = engine.execute(Command::CreateSandbox(Box::new(create))).map_err(not_an_image)?;

@@ -1,6 +1,6 @@
 //! Requests to `/version` and `/info`.
 
-use fairway_model::{Backend, LOG_DRIVER, SandboxState};
+use fairway_model::{Backend, LOG_DRIVER};
 
 use super::reply::Reply;
 use super::{API_VERSION, MINIMUM_API_VERSION, look};
@@ -58,7 +58,6 @@ pub(super) fn info(engine: &dyn EngineApi) -> Result<Reply, Failure> {
     let about = engine.about();
     let mut info = look(engine, |world| {
         let running = world.sandboxes().filter(|sandbox| sandbox.running()).count();
-        let stopped = world.sandboxes().filter(|it| matches!(it.state, SandboxState::Exited { .. })).count();
         let driver = match (world.settings().has_firewall(), world.settings().backend) {
             (false, _) => "none",
             (true, Backend::Nftables) => "nftables",
@@ -70,7 +69,8 @@ pub(super) fn info(engine: &dyn EngineApi) -> Result<Reply, Failure> {
             name: world.host().hostname.clone(),
             containers: world.sandboxes().count(),
             containers_running: running,
-            containers_stopped: stopped,
+            // As in Docker, those that never ran too.
+            containers_stopped: world.sandboxes().count() - running,
             firewall_backend: FirewallBackend { driver: driver.to_owned() },
             default_network_options: world.settings().network_options.clone(),
             ..Info::default()

@@ -199,3 +199,15 @@ fn keys_of_options_that_there_are_not_are_shown_empty() {
         assert_eq!(host.get(key), Some(&expected), "{key}");
     }
 }
+
+#[test]
+fn each_container_runs_or_is_stopped() {
+    let server = RunningServer::start();
+    ["kept", "never", "runs"].map(|name| create(&server, name, r#"{"Image":"host"}"#));
+    start(&server, "kept", 5);
+    start(&server, "runs", 6);
+    end(&server, r#"{"Pid":5,"Code":3}"#);
+    let info = get(&server, "/info");
+    let counts = ["Containers", "ContainersRunning", "ContainersStopped"].map(|key| info[key].clone());
+    assert_eq!(counts, [json!(3), json!(1), json!(2)]);
+}
