@@ -12,6 +12,7 @@ mod file;
 mod ignored;
 mod images;
 mod listen;
+mod made_directories;
 mod namespace_lock;
 pub mod on_demand;
 mod places;
@@ -47,6 +48,7 @@ pub use arguments::{DOCKER_PLUGIN_VARIABLE, DaemonArguments};
 pub use configuration::{Configuration, EXEC_ROOT};
 pub use configuration_error::ConfigurationError;
 use engine_adapter::EngineAdapter;
+use made_directories::MadeDirectories;
 use on_demand::{OnDemand, OnDemandError};
 pub use plugin::{Plugin, PluginEngine};
 use reload::Reload;
@@ -165,15 +167,14 @@ fn run(arguments: DaemonArguments, plugin: &Arc<dyn Plugin>, log: &Log) -> Resul
     if let Err(error) = close_on_exec_from(FIRST_INHERITED) {
         tracing::debug!(%error, "failed to close inherited descriptors; the relay may keep them open");
     }
-    for directory in [&configuration.data_root, &configuration.exec_root] {
-        trusted_directory::ensure(directory)?;
-    }
+    let made = MadeDirectories::ensure([&configuration.data_root, &configuration.exec_root])?;
     let lock = match configuration.on_demand {
         true => on_demand::check_exec_root(&configuration).map(|()| None)?,
         false => Some(take_over::take_over(&configuration)?),
     };
     namespace_lock::take()?;
     let sockets = listen::listen_everywhere(&configuration, activated)?;
+    made.keep();
     drop(lock);
     cgroup::sweep();
     let (engine, started) = start(options(&configuration))?;
