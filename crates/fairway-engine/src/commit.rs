@@ -18,7 +18,6 @@ pub(crate) mod tests;
 mod undo;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -27,7 +26,7 @@ use fairway_core::world::{
     World,
 };
 use fairway_inspect::metrics::CommandMeasurements;
-use fairway_kernel::clock;
+use fairway_kernel::{clock, namespace};
 use fairway_model::{Rng, SandboxKind, SandboxState};
 use fairway_store::Store;
 
@@ -241,18 +240,18 @@ impl Committer {
         let _exclusive = self.signals.exclusive();
         let running = self.read(|world| {
             world.sandbox(id).and_then(|sandbox| match &sandbox.state {
-                SandboxState::Running { process, namespace, .. } => {
-                    let created = namespace.as_ref().filter(|_| sandbox.kind == SandboxKind::Created);
+                SandboxState::Running { process, namespace: place, .. } => {
+                    let created = place.as_ref().filter(|_| sandbox.kind == SandboxKind::Created);
                     // A sandbox may be renamed, its namespace keeps its name.
-                    let named = created.and_then(|it| Path::new(&it.path).file_name()).map(ToOwned::to_owned);
-                    Some((*process, namespace.clone(), named))
+                    let named = created.and_then(|it| namespace::name(&it.path)).map(ToOwned::to_owned);
+                    Some((*process, place.clone(), named))
                 }
                 _ => None,
             })
         });
         match running {
-            Some((process, namespace, named)) => {
-                self.signals.watch(id, process, namespace.as_ref());
+            Some((process, place, named)) => {
+                self.signals.watch(id, process, place.as_ref());
                 let published = named.map(|name| etc_netns::publish(&name, id, &self.applier.files));
                 if let Some(Err(error)) = published {
                     tracing::warn!(%error, "failed to link /etc/netns files: {error}; `ip netns exec` shows the host's own");

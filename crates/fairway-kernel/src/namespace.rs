@@ -120,6 +120,11 @@ impl Error {
     }
 }
 
+/// The name in `ip netns` of the namespace at a path; none for other paths.
+pub fn name(path: &str) -> Option<&str> {
+    path.strip_prefix(NAMED_DIRECTORY)?.strip_prefix('/').filter(|name| !name.contains('/'))
+}
+
 /// Opens the network namespace at `path`.
 ///
 /// # Errors

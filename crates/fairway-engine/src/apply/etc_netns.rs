@@ -1,6 +1,5 @@
 //! Links in `/etc/netns/NAME` to the files of a sandbox: `ip netns exec` mounts them over `/etc`.
 
-use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +15,7 @@ const FILES: [FileName; 2] = [FileName::ResolvConf, FileName::Hosts];
 ///
 /// # Errors
 /// The filesystem refuses.
-pub fn publish(name: &OsStr, sandbox: SandboxId, files: &SandboxFiles) -> io::Result<()> {
+pub fn publish(name: &str, sandbox: SandboxId, files: &SandboxFiles) -> io::Result<()> {
     let directory = Path::new(DIRECTORY).join(name);
     std::fs::create_dir_all(&directory)?;
     for file in FILES {

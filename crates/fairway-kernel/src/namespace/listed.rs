@@ -41,8 +41,7 @@ pub fn list() -> Result<Vec<ListedNamespace>, Error> {
     let text = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     let mounts = text.lines().filter_map(mounted).chain(links());
     for (inode, path) in mounts {
-        let name = path.strip_prefix(NAMED_DIRECTORY).and_then(|rest| rest.strip_prefix('/'));
-        let name = name.map(str::to_owned);
+        let name = super::name(&path).map(str::to_owned);
         let namespace = Namespace { path, device: own.device, inode };
         let known = found.entry(inode).or_insert_with(|| ListedNamespace {
             namespace: namespace.clone(),
