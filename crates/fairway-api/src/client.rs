@@ -444,8 +444,16 @@ impl Client {
     }
 }
 
+impl CheckedRequest {
+    /// A request with the parts of its path and its body. One whose body cannot be written has none, and is refused.
+    pub fn new(method: &str, path: &[&str], body: &impl Serialize) -> Self {
+        let path = path.iter().map(|part| format!("/{}", encode(part))).collect();
+        Self { method: method.to_owned(), path, body: serde_json::to_value(body).unwrap_or_default() }
+    }
+}
+
 /// Percent-encodes all that is not unreserved (RFC 3986, section 2.3).
-pub(crate) fn encode(text: &str) -> String {
+fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

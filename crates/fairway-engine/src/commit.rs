@@ -31,7 +31,6 @@ use fairway_model::{Rng, SandboxKind, SandboxState};
 use fairway_store::Store;
 
 use crate::apply::{Applier, etc_netns};
-use crate::engine::seed;
 use crate::signals::Signals;
 use crate::{ApplyError, EngineError};
 use events::Events;
@@ -51,6 +50,12 @@ pub(crate) struct Committer {
     pub overlapping_routes: Mutex<BTreeSet<(String, String)>>,
     /// How long commands took, and how many were not carried out.
     pub measured: Mutex<CommandMeasurements>,
+}
+
+/// The seed of random numbers.
+pub(crate) fn seed() -> u64 {
+    // Without randomness from the kernel, identifiers are as good as the clock.
+    getrandom::u64().unwrap_or_else(|_| clock::wall() as u64)
 }
 
 /// Logs which process requested a change. Networks change rarely, sandboxes may change hundreds of times a second.

@@ -32,7 +32,6 @@ use crate::apply::former_relays::FormerRelays;
 use crate::apply::relay_link::{RelayLink, StartRelay};
 use crate::apply::resolvers::Resolvers;
 use crate::apply::sweeper::Sweeper;
-use crate::commit::Committer;
 use crate::commit::effects::HostEffects;
 use crate::commit::events::{EventListener, Events};
 use crate::commit::exit_waiters::{ExitListener, ExitWaiters};
@@ -44,6 +43,7 @@ use crate::commit::records::{Orphan, STORE, STORE_PATIENCE, load, save_all};
 use crate::commit::state::State;
 use crate::commit::stop::Stopping;
 use crate::commit::store::RecordStore;
+use crate::commit::{Committer, seed};
 use crate::failpoint::{failpoint, started};
 use crate::inspect::Inspector;
 use crate::inspect::doctor::Diagnosis;
@@ -94,12 +94,6 @@ pub struct Engine {
 
 fn create_directory(path: &Path) -> Result<(), EngineError> {
     std::fs::create_dir_all(path).map_err(|source| EngineError::Directory { path: path.to_owned(), source })
-}
-
-/// The seed of random numbers.
-pub(crate) fn seed() -> u64 {
-    // Without randomness from the kernel, identifiers are as good as the clock.
-    getrandom::u64().unwrap_or_else(|_| clock::wall() as u64)
 }
 
 /// The settings of the firewall alone: the others are the defaults.

@@ -8,8 +8,6 @@ use fairway_inspect::explain::Capture;
 use fairway_walk::{BranchRecord, Branches, Topology, WalkRecord};
 use serde::{Deserialize, Serialize};
 
-use crate::client;
-
 use super::{ContainerCreate, EndpointSettings, NetworkCreate, PortMap};
 
 /// The body of `POST /containers/{id}/attach-namespace`: the network namespace of a created sandbox. Either the process
@@ -164,14 +162,6 @@ pub struct CheckedRequest {
     pub path: String,
     /// The body; null without one. A namespace that is still to be created is attached with the kind `created`.
     pub body: serde_json::Value,
-}
-
-impl CheckedRequest {
-    /// A request with the parts of its path and its body. One whose body cannot be written has none, and is refused.
-    pub fn new(method: &str, path: &[&str], body: &impl Serialize) -> Self {
-        let path = path.iter().map(|part| format!("/{}", client::encode(part))).collect();
-        Self { method: method.to_owned(), path, body: serde_json::to_value(body).unwrap_or_default() }
-    }
 }
 
 /// The reply to [`CheckRequest`].

@@ -203,7 +203,9 @@ fn keys_of_options_that_there_are_not_are_shown_empty() {
 #[test]
 fn each_container_runs_or_is_stopped() {
     let server = RunningServer::start();
-    ["kept", "never", "runs"].map(|name| create(&server, name, r#"{"Image":"host"}"#));
+    for name in ["kept", "never", "runs"] {
+        create(&server, name, r#"{"Image":"host"}"#);
+    }
     start(&server, "kept", 5);
     start(&server, "runs", 6);
     end(&server, r#"{"Pid":5,"Code":3}"#);
