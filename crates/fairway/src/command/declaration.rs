@@ -27,7 +27,7 @@ pub(super) use export::export;
 pub(super) use plan::plan;
 pub(super) use present::Present;
 pub(super) use step::{Action, Step};
-pub(super) use text::{read, unset};
+pub(super) use text::read;
 
 /// The label of what `fairway apply` made; the value is the `name` of the file, or its path.
 const APPLIED: &str = "io.fairway.applied";

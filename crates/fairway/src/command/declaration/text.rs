@@ -11,7 +11,10 @@ use crate::command::near;
 
 /// Reads a text. Its values may refer to variables as in Compose: `${PORT:-8080}`.
 pub(in crate::command) fn read(text: &str, variables: HashMap<String, String>) -> Result<File, TextError> {
-    parse(text, variables, PropertySyntax::DockerCompose).map_err(|error| match error.without_snippet() {
+    let syntax = PropertySyntax::DockerCompose;
+    let options = serde_saphyr::options! { with_snippet: false, property_syntax: syntax };
+    let options = options.with_properties(variables);
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| match error.without_snippet() {
         YamlError::SerdeUnknownField { field, expected, location } => TextError::Key {
             place: match location.line() {
                 0 => String::new(),
@@ -23,24 +26,6 @@ pub(in crate::command) fn read(text: &str, variables: HashMap<String, String>) -
         },
         other => TextError::Yaml(other.render_with_formatter(&Messages)),
     })
-}
-
-/// The variables without a value and a default, to which a text refers: they are read as empty.
-pub(in crate::command) fn unset(text: &str, mut variables: HashMap<String, String>) -> Vec<String> {
-    let mut unset = Vec::new();
-    // This syntax refuses the first of them.
-    while let Err(error) = parse(text, variables.clone(), PropertySyntax::BracedOrBare)
-        && let YamlError::UnresolvedProperty { name, .. } = error.without_snippet()
-        && variables.insert(name.clone(), String::new()).is_none()
-    {
-        unset.push(name.clone());
-    }
-    unset
-}
-
-fn parse(text: &str, variables: HashMap<String, String>, syntax: PropertySyntax) -> Result<File, YamlError> {
-    let options = serde_saphyr::options! { with_snippet: false, property_syntax: syntax };
-    serde_saphyr::from_str_with_options(text, options.with_properties(variables))
 }
 
 /// Messages that call variables so.

@@ -8,7 +8,7 @@ use clap::Args;
 use fairway_api::Client;
 
 use super::send;
-use crate::command::declaration::{Action, Declaration, DeclareError, Step, plan, read, unset};
+use crate::command::declaration::{Action, Declaration, DeclareError, Step, plan, read};
 use crate::command::error::CommandError;
 use crate::command::print::{print_line, warn};
 use crate::command::process_options::environment_file;
@@ -33,9 +33,7 @@ impl ApplyOptions {
             "-" => "the standard input".to_owned(),
             path => path.to_owned(),
         };
-        let (text, variables) = (contents(&self.file, &path)?, variables(&self.file)?);
-        let unset = unset(&text, variables.clone());
-        let file = read(&text, variables);
+        let file = read(&contents(&self.file, &path)?, variables(&self.file)?);
         let file = file.map_err(|source| DeclareError::Text { path: path.clone(), source })?;
         let refused = |refusals| DeclareError::Refused { path: path.clone(), refusals };
         let declaration = Declaration::new(file, &place(&self.file)).map_err(refused)?;
@@ -46,9 +44,6 @@ impl ApplyOptions {
         match send::check(client, &plan.steps)? {
             refusals if refusals.is_empty() => {}
             refusals => return Err(refused(refusals).into()),
-        }
-        for name in unset {
-            warn(&format!("the variable {name} is not set: an empty text stands for it"));
         }
         plan.notes.iter().for_each(|note| warn(note));
         if plan.steps.is_empty() {
