@@ -20,7 +20,7 @@ use crate::server::{self, Configuration, ServerError};
 use crate::table::{Change, Record, RecordKey};
 
 /// A timeout that only a failure reaches.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 pub(crate) struct TestRelay {
     pub client: RelayClient,

@@ -89,7 +89,7 @@ enum Behavior {
     Answers,
     Fails,
     Silent,
-    /// Answers three quarters of a second late.
+    /// Answers when the next server has been asked already.
     Late,
     /// Over UDP only the head, over TCP sixty answers.
     Cuts,
@@ -99,10 +99,13 @@ enum Behavior {
 }
 
 /// The timeout of one server in these tests.
-const EACH: Duration = Duration::from_millis(500);
+const EACH: Duration = Duration::from_secs(2);
 
 /// How late a late server answers.
-const LATE: Duration = Duration::from_millis(750);
+const LATE: Duration = Duration::from_secs(3);
+
+/// A timeout of all servers that is longer than these tests wait for an answer, also where two share it.
+const ENDLESS: Duration = Duration::from_secs(600);
 
 /// A name server at 127.0.0.`n` that counts what it is asked, and notes who asks over UDP.
 struct NameServer {
@@ -223,6 +226,7 @@ fn forwarding(
     let mut limits = ResolverLimits {
         upstream_port: port,
         upstream_timeout: EACH * behaviors.len() as u32,
+        upstream_resend: ENDLESS,
         ..ResolverLimits::default()
     };
     change(&mut limits);
@@ -236,7 +240,9 @@ const EXAMPLE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 #[test]
 fn names_are_answered_as_the_table_says() {
-    let relay = TestRelay::start();
+    // If a server were queried, the last answer would be late.
+    let limits = ResolverLimits { upstream_timeout: ENDLESS, ..ResolverLimits::default() };
+    let relay = TestRelay::with(ProxyLimits::default(), limits);
     let resolver = relay.resolver(1, Upstreams::None);
     insert_names(&relay, [(1, &["Web", "www"][..]), (2, &["db", "www"][..])].into_iter());
     let answer = ask(resolver, &question("wEb.", RecordType::A));
@@ -253,9 +259,7 @@ fn names_are_answered_as_the_table_says() {
     }
     let pointer = ask(resolver, &question("1.0.1.10.in-addr.arpa.", RecordType::PTR));
     assert_eq!(pointer.answers[0].data.to_string(), "Web.app.");
-    let started = Instant::now();
     assert_eq!(code(&ask(resolver, &question("example.org.", RecordType::A))), ResponseCode::ServFail);
-    assert!(started.elapsed() < Duration::from_secs(1), "no server is queried, so there is no wait");
 }
 
 #[test]
@@ -318,7 +322,7 @@ fn many_questions_over_one_tcp_connection() {
 
 #[test]
 fn a_silent_tcp_client_is_hung_up_on() {
-    let limits = ResolverLimits { client_idle: Duration::from_millis(200), ..ResolverLimits::default() };
+    let limits = ResolverLimits { client_idle: Duration::from_secs(2), ..ResolverLimits::default() };
     let relay = TestRelay::with(ProxyLimits::default(), limits);
     let mut stream = TcpStream::connect(relay.resolver(1, Upstreams::None)).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -371,13 +375,17 @@ fn no_server_answers() {
 #[test]
 fn a_closed_port_is_skipped_at_once() {
     let (port, servers) = name_servers(&[Behavior::Answers]);
-    let limits = ResolverLimits { upstream_port: port, ..ResolverLimits::default() };
+    let limits = ResolverLimits {
+        upstream_port: port,
+        upstream_timeout: ENDLESS,
+        upstream_resend: ENDLESS,
+        ..ResolverLimits::default()
+    };
     let relay = TestRelay::with(ProxyLimits::default(), limits);
     let unused = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77));
     let resolver = relay.resolver(1, Upstreams::Servers(vec![unused.into(), servers[0].of_host()]));
-    let started = Instant::now();
+    // The kernel reports that the server is unreachable.
     assert_eq!(addresses(&ask(resolver, &question("a.org.", RecordType::A))), [EXAMPLE]);
-    assert!(started.elapsed() < Duration::from_secs(1), "the kernel reports that the server is unreachable");
 }
 
 #[test]

@@ -83,7 +83,12 @@ fn each_source_address_has_its_own_servers() {
 #[test]
 fn a_sandbox_that_waits_for_a_silent_server_delays_no_other() {
     let (port, servers) = name_servers(&[Behavior::Silent, Behavior::Answers]);
-    let limits = ResolverLimits { upstream_port: port, waiting: 50, ..ResolverLimits::default() };
+    let limits = ResolverLimits {
+        upstream_port: port,
+        upstream_timeout: ENDLESS,
+        waiting: 50,
+        ..ResolverLimits::default()
+    };
     let relay = TestRelay::with(ProxyLimits::default(), limits);
     insert_view(&relay, podman(20, Upstreams::Servers(vec![servers[0].of_host()])));
     insert_view(&relay, podman(21, Upstreams::Servers(vec![servers[1].of_host()])));
@@ -93,9 +98,8 @@ fn a_sandbox_that_waits_for_a_silent_server_delays_no_other() {
         let question = question(&format!("n{n}.org."), RecordType::A);
         greedy.send_to(&question.to_vec().unwrap(), resolver).unwrap();
     }
-    let started = Instant::now();
+    // Else it would wait for the server of another.
     assert_eq!(addresses(&ask_as(21, resolver, "example.org.", RecordType::A)), [EXAMPLE]);
-    assert!(started.elapsed() < Duration::from_secs(3), "it waited for a server of another");
 }
 
 #[test]
