@@ -7,7 +7,7 @@ use std::time::Duration;
 use fairway_lab::frame::{self, ArpOperation, BROADCAST, Content, Ethernet};
 use fairway_lab::{Capture, FrameSender, Host, Lab, Outcome, Question, ask, serve_datagrams, serve_tcp};
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Sends a false answer until the friend believes it and loses its way to the victim. It may take more than one: a frame is
 /// worked off after it was sent, and what the friend has learnt just now stands for a moment.

@@ -104,7 +104,7 @@ fn a_program_ends_with_its_handle() {
         assert!(Path::new(&path).exists());
         assert_eq!(sleeper.wait_within(Duration::from_millis(10)).unwrap(), None);
         sleeper.signal(Signal::TERM).unwrap();
-        let status = sleeper.wait_within(Duration::from_secs(5)).unwrap().unwrap();
+        let status = sleeper.wait_within(Duration::from_secs(20)).unwrap().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(Signal::TERM.as_raw()));
 
         let sleeper = host.spawn(Command::new("sleep").arg("1000")).unwrap();

@@ -54,7 +54,7 @@ impl Victim {
     }
 
     fn assert_gone(mut self, what: &str) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(20);
         self.child.wait().unwrap();
         loop {
             let left = self.processes();

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -74,7 +75,7 @@ impl TestRelay {
 
     /// Opens a resolver on loopback that sandboxes share, and returns its address. Other sources are sandbox `others`.
     pub fn shared_resolver(&self, others: u8) -> SocketAddr {
-        let (udp, tcp) = resolver_sockets();
+        let (udp, tcp) = resolver_sockets(own_loopback());
         let address = udp.local_addr().unwrap();
         let others = sandbox(others);
         self.insert(Record::SharedResolver { address, others }, vec![udp.into(), tcp.into()]);
@@ -83,7 +84,7 @@ impl TestRelay {
 
     /// Gives a sandbox a resolver on loopback, on network 1, and returns its address.
     pub fn resolver(&self, n: u8, upstreams: Upstreams) -> SocketAddr {
-        let (udp, tcp) = resolver_sockets();
+        let (udp, tcp) = resolver_sockets(own_loopback());
         let address = udp.local_addr().unwrap();
         self.insert(Record::View(view(n, upstreams)), Vec::new());
         self.insert(Record::Resolver(sandbox(n)), vec![udp.into(), tcp.into()]);
@@ -92,7 +93,7 @@ impl TestRelay {
 
     /// The same, with sockets to ask name servers by as the daemon makes them inside a sandbox.
     pub fn resolver_inside(&self, n: u8, upstreams: Upstreams) -> SocketAddr {
-        let (udp, tcp) = resolver_sockets();
+        let (udp, tcp) = resolver_sockets(own_loopback());
         let address = udp.local_addr().unwrap();
         self.insert(Record::View(view(n, upstreams)), Vec::new());
         let sockets = [udp.into(), tcp.into()].into_iter().chain(outgoing_sockets()).collect();
@@ -119,10 +120,17 @@ pub(crate) fn port(protocol: Protocol, address: SocketAddr, target: SocketAddr) 
     Record::Port { protocol, address, purpose: SocketUse::Proxy(target) }
 }
 
+/// A new address of loopback: nobody else is given a port of it that the relay has let go of.
+pub(crate) fn own_loopback() -> IpAddr {
+    static COUNT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    IpAddr::from([127, COUNT.fetch_add(1, Ordering::Relaxed), high, low])
+}
+
 /// A UDP socket and a TCP listener at the same port.
-pub(crate) fn resolver_sockets() -> (UdpSocket, TcpListener) {
+pub(crate) fn resolver_sockets(address: IpAddr) -> (UdpSocket, TcpListener) {
     loop {
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let udp = UdpSocket::bind((address, 0)).unwrap();
         if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
             return (udp, tcp);
         }

@@ -124,9 +124,9 @@ fn an_engine_whose_files_hang_is_left_out_and_delays_nothing_longer() {
     };
     let answers: Read = |_| vec![Container::new(Engine::Nspawn, vec!["deb".to_owned()], String::new())];
     let panics: Read = |_| panic!("an engine's reader has a defect");
-    let limit = started + Duration::from_millis(300);
+    let limit = started + Duration::from_secs(2);
     let (found, notes) = gather(host, &[("one", hangs), ("two", answers), ("three", panics)], limit);
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(50), "{:?}", started.elapsed());
     assert_eq!(lines(&found), ["machine:deb exited"]);
     assert_eq!(notes, [Note::LeftOut { engine: "one" }, Note::LeftOut { engine: "three" }]);
 }

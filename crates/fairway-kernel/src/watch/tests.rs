@@ -4,7 +4,7 @@ use super::*;
 use crate::namespace::{create_named, remove_named};
 use crate::testing::in_new_namespace_with_run;
 
-const SOON: Option<Duration> = Some(Duration::from_secs(10));
+const SOON: Option<Duration> = Some(Duration::from_secs(20));
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
 /// A process that ends when its input is closed.

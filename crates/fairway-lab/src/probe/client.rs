@@ -12,10 +12,11 @@ use crate::error::LabError;
 use crate::place::Place;
 
 /// How long a question waits for its answer. Everything in a lab is near, but a neighbour's address that was not
-/// heard on a busy machine is asked for again only after a second, as is a lost first segment.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// heard on a busy machine is asked for again only after a second, as is a lost first segment. After three the kernel
+/// says that nobody has it.
+const PATIENCE: Duration = Duration::from_millis(2500);
 
-/// Asks a TCP server from a place, within a second and a half.
+/// Asks a TCP server from a place, within two and a half seconds.
 ///
 /// # Errors
 /// When `target` is not an address and port, or the place cannot be entered.
@@ -23,7 +24,7 @@ pub fn ask(place: &Place, target: &str) -> Result<Outcome, LabError> {
     Question::to(target)?.tcp(place)
 }
 
-/// Asks a UDP server from a place, from a new port, within a second and a half.
+/// Asks a UDP server from a place, from a new port, within two and a half seconds.
 ///
 /// # Errors
 /// When `target` is not an address and port, or the place cannot be entered.

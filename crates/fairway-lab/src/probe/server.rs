@@ -16,7 +16,7 @@ use crate::error::{LabError, Trying};
 use crate::place::Place;
 
 /// How long a server waits for a client that says nothing.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running server; dropped, it closes its sockets and ends its connections.
 #[derive(Debug)]

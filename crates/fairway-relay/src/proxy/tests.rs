@@ -10,7 +10,7 @@ use fairway_model::Protocol;
 use super::ProxyLimits;
 use crate::resolver::ResolverLimits;
 use crate::table::{Record, RecordKey};
-use crate::testing::{SOON, TestRelay, port};
+use crate::testing::{SOON, TestRelay, own_loopback, port};
 
 /// A server that answers each connection with `reply` after it has read all of it.
 fn collector(reply: &'static [u8]) -> (SocketAddr, mpsc::Receiver<Vec<u8>>) {
@@ -277,8 +277,8 @@ fn udp_echo_at(address: &str, mark: u8) -> SocketAddr {
 
 /// A socket that takes answers from `asked` only, as the kernel checks for connected ones.
 fn udp_client(asked: SocketAddr) -> UdpSocket {
-    let any = if asked.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = UdpSocket::bind(any).unwrap();
+    let own = if asked.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
+    let socket = UdpSocket::bind(own).unwrap();
     socket.connect(asked).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
     socket
@@ -370,16 +370,13 @@ fn udp_clients_follow_a_new_target_at_once() {
 #[test]
 fn a_udp_target_without_a_listener_can_start_listening() {
     let relay = TestRelay::start();
-    let (client, server) = loop {
-        // No test listens at this address, but some take any address, and so might take the port meanwhile.
-        let target = UdpSocket::bind("127.0.0.3:0").unwrap().local_addr().unwrap();
-        let client = udp_client(relay.udp_at("127.0.0.1:0", target));
-        client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        assert_eq!(udp_ask(&client, b"a").unwrap_err().kind(), ErrorKind::WouldBlock);
-        if let Ok(server) = UdpSocket::bind(target) {
-            break (client, server);
-        }
-    };
+    let server = UdpSocket::bind((own_loopback(), 0)).unwrap();
+    let target = server.local_addr().unwrap();
+    drop(server);
+    let client = udp_client(relay.udp_at("127.0.0.1:0", target));
+    client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert_eq!(udp_ask(&client, b"a").unwrap_err().kind(), ErrorKind::WouldBlock);
+    let server = UdpSocket::bind(target).unwrap();
     server.set_read_timeout(Some(SOON)).unwrap();
     client.send(b"b").unwrap();
     let mut buffer = [0; 8];

@@ -174,7 +174,7 @@ fn respond(behavior: Behavior, query: &Message, tcp: bool) -> Vec<Vec<u8>> {
 /// Name servers at one port of 127.0.0.1, .2, ...
 fn name_servers(behaviors: &[Behavior]) -> (u16, Vec<NameServer>) {
     let (port, sockets) = 'port: loop {
-        let (first, first_tcp) = resolver_sockets();
+        let (first, first_tcp) = resolver_sockets(Ipv4Addr::LOCALHOST.into());
         let port = first.local_addr().unwrap().port();
         let mut sockets = vec![(first, first_tcp)];
         for n in 1..behaviors.len() as u8 {

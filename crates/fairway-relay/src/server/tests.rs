@@ -13,10 +13,14 @@ use rustix::event::{PollFd, PollFlags};
 
 use crate::client::{ClientError, RelayClient};
 use crate::table::{Change, Record, RecordKey, RecordWithSockets};
-use crate::testing::{SOON, TestRelay, names, port, resolver_sockets, sandbox, view};
+use crate::testing::{SOON, TestRelay, names, own_loopback, port, resolver_sockets, sandbox, view};
 
 fn listener() -> (SocketAddr, TcpListener) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener_at(Ipv4Addr::LOCALHOST.into())
+}
+
+fn listener_at(address: IpAddr) -> (SocketAddr, TcpListener) {
+    let listener = TcpListener::bind((address, 0)).unwrap();
     (listener.local_addr().unwrap(), listener)
 }
 
@@ -155,10 +159,11 @@ fn nonsense_ends_the_daemon_and_not_the_relay() {
 fn two_thousand_listeners_in_one_batch() {
     let relay = TestRelay::start();
     let target = SocketAddr::from(([127, 0, 0, 1], 9));
+    let own = own_loopback();
     let mut changes = Vec::new();
     let mut addresses = Vec::new();
     for _ in 0..2_000 {
-        let (address, listener) = listener();
+        let (address, listener) = listener_at(own);
         addresses.push(address);
         let sockets = vec![Arc::new(listener.into())];
         changes.push(Change::Insert { record: port(Protocol::Tcp, address, target), sockets });
@@ -209,16 +214,20 @@ fn describing_the_table_opens_no_descriptors() {
 
 #[test]
 fn a_hand_over_to_a_daemon_that_died_is_none() {
-    let relay = TestRelay::start();
     let (target, _server) = listener();
-    let addresses: Vec<_> = (0..1_000).map(|_| relay.tcp(target)).collect();
-    let daemon = greeted(&relay);
-    crate::message::send(&daemon, br#"{"HandOver":{"limit":0}}"#, &[]).unwrap();
-    rustix::event::poll(&mut [PollFd::new(&daemon, PollFlags::IN)], None).unwrap();
-    drop(daemon);
-    let next = RelayClient::connect(&relay.path).unwrap();
-    assert_eq!(next.describe_with_sockets().unwrap().len(), 1_001);
-    TcpStream::connect(addresses[0]).unwrap();
+    let dies_amid = || {
+        let relay = TestRelay::start();
+        let addresses: Vec<_> = (0..1_000).map(|_| relay.tcp(target)).collect();
+        let daemon = greeted(&relay);
+        crate::message::send(&daemon, br#"{"HandOver":{"limit":0}}"#, &[]).unwrap();
+        rustix::event::poll(&mut [PollFd::new(&daemon, PollFlags::IN)], None).unwrap();
+        drop(daemon);
+        let held = RelayClient::connect(&relay.path).and_then(|next| next.describe_with_sockets()).ok()?;
+        TcpStream::connect(addresses[0]).unwrap();
+        Some(held.len())
+    };
+    // On a busy machine the relay may have handed over all before, and ends.
+    assert_eq!((0..10).find_map(|_| dies_amid()), Some(1_001));
 }
 
 #[test]
@@ -335,7 +344,7 @@ fn a_relay_that_handed_over_finishes_its_connections_and_ends() {
     let relay = TestRelay::start();
     let (target, server) = listener();
     let address = relay.tcp(target);
-    let (udp, tcp) = resolver_sockets();
+    let (udp, tcp) = resolver_sockets(own_loopback());
     relay.insert(Record::View(view(1, Upstreams::None)), Vec::new());
     relay.insert(Record::Resolver(sandbox(1)), vec![udp.into(), tcp.into()]);
     let mut client = TcpStream::connect(address).unwrap();
@@ -383,7 +392,7 @@ fn a_hand_over_ends_when_its_time_is_up() {
 #[test]
 fn a_held_port_survives_the_daemon() {
     let relay = TestRelay::start();
-    let (address, socket) = listener();
+    let (address, socket) = listener_at(own_loopback());
     let record = Record::Port { protocol: Protocol::Tcp, address, purpose: SocketUse::Reserve };
     relay.insert(record, vec![socket.into()]);
     let TestRelay { client, path, .. } = &relay;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::podman::prepare;
-use crate::stage::{self, sh, succeeds};
+use crate::stage::{self, PATIENCE, sh, succeeds};
 
 const NETAVARK: &str = "/usr/lib/podman/netavark";
 const FILES: &str = "/run/containers/networks/aardvark-dns";
@@ -72,7 +72,7 @@ fn look_up(netns: &str, name: &str, server: &str) -> String {
 }
 
 fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(20));

@@ -69,7 +69,7 @@ fn its_containers_are_listed_by_its_api_and_without_it() {
         daemon.signal(Signal::STOP);
         let started = Instant::now();
         let (lines, errors) = listed("--all");
-        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
         assert_eq!(lines, LINES);
         let silent = "/run/docker.sock did not answer within a second: its files were read instead";
         assert_eq!(errors, format!("WARNING: docker: {silent}\n"));

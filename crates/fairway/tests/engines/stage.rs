@@ -217,7 +217,7 @@ fn thaw(name: &str) {
 fn remove_cgroups(name: &str) {
     let script = format!("find /sys/fs/cgroup -depth -type d -path '*/{name}*' -exec rmdir {{}} +");
     // Processes that were killed leave their groups a moment later.
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while !succeeds(&script) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(100));
     }

@@ -11,9 +11,9 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::dns::{DnsAnswer, DnsFailure, DnsQuestion, RecordType, ResponseCode, Transport, reverse_name};
 use crate::harness::eventually;
-use crate::upstream::{FIRST, SECOND, Upstream};
+use crate::upstream::{ALL_SERVERS, FIRST, SECOND, Upstream};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 const ONE: &str = "10.89.0.1:53";
 const ONE6: &str = "[fd14::1]:53";
 const TWO: &str = "10.90.0.1:53";
@@ -202,7 +202,7 @@ fn other_names_are_forwarded_past_a_dead_server() {
         stage.start();
         let started = Instant::now();
         assert_eq!(addresses(&stage.c1, ONE, "example.org"), [IpAddr::from(FIRST)]);
-        assert!(started.elapsed() < SOON, "later than a client waits");
+        assert!(started.elapsed() < ALL_SERVERS, "the silent server had all of the time");
         for by in [Transport::Edns, Transport::Tcp] {
             let answer = ask(&stage.c1, ONE, "example.net", RecordType::A, by);
             assert_eq!(answer.addresses(), [IpAddr::from(FIRST)], "{by:?}");

@@ -8,7 +8,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sockopt};
 
 use crate::harness::{HOST6, LAN6, Stage, eventually};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// All nodes on the link (RFC 4291, 2.7.1).
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// `RTF_ADDRCONF | RTF_DEFAULT` of `<linux/ipv6_route.h>`: a default route that was advertised.

@@ -9,7 +9,7 @@ use fairway_lab::Place;
 
 use crate::harness::{FAR, HOST, HOST6, LAN, LAN6, Sandbox, Stage, eventually, request};
 use crate::kernel_state::kill_relay;
-use crate::upstream::{FIRST, RESOLVER, SECOND, Upstream, set_servers, stage};
+use crate::upstream::{ALL_SERVERS, FIRST, RESOLVER, SECOND, Upstream, set_servers, stage};
 
 fn addresses(place: &Place, name: &str) -> Vec<IpAddr> {
     let patient = DnsQuestion::new(name, RecordType::A).within(Duration::from_secs(15));
@@ -59,10 +59,11 @@ fn internal_networks_leak_no_question() {
         let of_host = stage.attach("of-host", with_servers(&["inner"], &["127.0.0.53"])).unwrap();
         for sandbox in [&of_daemon, &of_its_own, &of_host] {
             for by in [Transport::Udp, Transport::Tcp] {
+                // The kernel says that there is no route. Else it would take as long as the relay waits for servers.
                 let started = Instant::now();
                 let answer = answer(sandbox, "secret.test", by);
                 assert!(answer.code == ResponseCode::ServFail && answer.records.is_empty(), "{answer:?}");
-                assert!(started.elapsed() < Duration::from_secs(2), "the kernel says that there is no route");
+                assert!(started.elapsed() < ALL_SERVERS, "it was waited for: {:?}", started.elapsed());
             }
         }
         assert_eq!((outside.asked(), host.asked()), (0, 0));
@@ -164,7 +165,7 @@ fn servers_of_the_hosts_loopback_are_asked_by_the_host() {
             assert_eq!(answer(&sandbox, "example.org", by).addresses(), [IpAddr::from(FIRST)]);
         }
         set_servers(&stage, &["::1"]);
-        eventually("the new server is asked", Duration::from_secs(3), || {
+        eventually("the new server is asked", Duration::from_secs(20), || {
             addresses(&sandbox, "example.net") == [IpAddr::from(SECOND)]
         });
         assert!(four.asked() > 0 && six.asked() > 0);
@@ -228,7 +229,7 @@ fn names_go_on_without_the_daemon_and_with_another_relay() {
         stage.daemon.wait_until_ready();
         asked("another-daemon.org");
         kill_relay();
-        eventually("another relay answers", Duration::from_secs(10), || {
+        eventually("another relay answers", Duration::from_secs(20), || {
             look_up(&client, RESOLVER, "server", RecordType::A).is_ok()
         });
         asked("another-relay.org");
@@ -245,7 +246,7 @@ fn sockets_for_questions_keep_no_namespace_alive() {
         let links = || stage.host.run_in(|| std::fs::read_dir("/sys/class/net").unwrap().count()).unwrap();
         let with = links();
         stage.remove_namespace(sandbox);
-        eventually("the sandbox's link is gone with its namespace", Duration::from_secs(5), || {
+        eventually("the sandbox's link is gone with its namespace", Duration::from_secs(20), || {
             links() < with
         });
     });

@@ -117,10 +117,13 @@ fn links_that_others_delete_in_the_middle_of_many_requests() {
             }
             enough.store(true, Ordering::Release);
         });
-        eventually("the bridges are back", Duration::from_secs(3), || {
+        eventually("the bridges are back", Duration::from_secs(20), || {
             bridges.iter().all(|bridge| stage.host.run_in(|| foreign_changes::has_link(bridge)).unwrap())
         });
-        std::thread::sleep(Duration::from_millis(1500));
+        // What failed meanwhile is tried again after one, two, four seconds, ...
+        eventually("all is repaired", Duration::from_secs(60), || {
+            stage.client().plan_difference().unwrap().changes.is_empty()
+        });
         assert_as_fresh(&mut stage, &places, "after the meddling");
     });
 }

@@ -13,7 +13,7 @@ use crate::kernel_state::{assert_same, observe};
 
 const FAIRWAY: &str = env!("CARGO_BIN_EXE_fairway");
 /// How long what takes moments may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// For shells, which have no command of their own for it.
 const SHOW: &str = "show() { while read -r line; do echo \"$line\"; done < $1; }";
 /// Docker's default capabilities.

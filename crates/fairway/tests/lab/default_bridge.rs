@@ -183,7 +183,7 @@ fn a_network_on_a_bridge_of_ones_own_leaves_it() {
             .host
             .run_in(|| foreign_changes::remove_address("own0", ipnet::IpNet::new(name, 24).unwrap()))
             .unwrap();
-        eventually("it is given back", Duration::from_secs(10), || addresses(&stage, "own0").len() == 2);
+        eventually("it is given back", Duration::from_secs(20), || addresses(&stage, "own0").len() == 2);
         stage.client().remove_network("other").unwrap();
         assert_eq!(addresses(&stage, "own0"), ["10.77.0.254/24"]);
     });

@@ -19,7 +19,7 @@ use crate::harness::{HOST, LAN, Sandbox, Stage, backend, eventually};
 /// What is not let through is waited for in vain.
 const IMPATIENT: Duration = Duration::from_secs(1);
 /// How long what the daemon does by itself may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A host with a sandbox `p` on network `web` that publishes 8080, and a host on the LAN that answers at 80.
 struct Clinic {

@@ -21,7 +21,7 @@ use page::{Block, Page};
 use crate::harness::{LAN, LAN6, Stage};
 
 /// How long a daemon may take to answer, or a server to listen, before output counts as different.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Commands that change nothing, and so may be repeated until a server listens or a log line is written.
 const READING: [&str; 17] = [

@@ -30,11 +30,11 @@ fn the_life_of_a_sandbox_is_printed_as_dockers_events() {
         });
         let network = stage.network("app");
         // The listener is there when it is told of the first.
-        eventually("it listens", Duration::from_secs(10), || {
+        eventually("it listens", Duration::from_secs(20), || {
             printed(&stage, "run --rm --name web -- true");
             !reported.lock().unwrap().is_empty()
         });
-        eventually("the last is printed", Duration::from_secs(10), || {
+        eventually("the last is printed", Duration::from_secs(20), || {
             reported.lock().unwrap().last().is_some_and(|line| line == "destroy web")
         });
         reported.lock().unwrap().clear();
@@ -43,7 +43,7 @@ fn the_life_of_a_sandbox_is_printed_as_dockers_events() {
         stage.client().detach("web").unwrap();
         stage.client().remove_network("app").unwrap();
         let expected = ["create web", "start web", "publish web", "die web", "destroy web"];
-        eventually("all is printed", Duration::from_secs(10), || *reported.lock().unwrap() == expected);
+        eventually("all is printed", Duration::from_secs(20), || *reported.lock().unwrap() == expected);
         listener.kill().unwrap();
         listener.wait().unwrap();
 
@@ -73,7 +73,7 @@ fn repairs_and_reloads_are_events() {
         let mut stage = Stage::new(lab, &[]);
         stage.host.run_in(|| foreign_changes::set_mtu("fairway0", 1300)).unwrap();
         let repaired = |stage: &Stage| printed(stage, "events --since 1h --until 0s --filter event=repair");
-        eventually("it is logged", Duration::from_secs(10), || !repaired(&stage).is_empty());
+        eventually("it is logged", Duration::from_secs(20), || !repaired(&stage).is_empty());
         let line = repaired(&stage);
         assert!(
             line.contains(" daemon repair ")
@@ -108,7 +108,7 @@ fn events_and_the_log_name_the_process_that_requested_a_change() {
                 printed(&stage, &format!("events --since 1h --until 0s --format json --filter {filter}"));
             all.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
         };
-        eventually("the end is noticed", Duration::from_secs(10), || !events("event=die").is_empty());
+        eventually("the end is noticed", Duration::from_secs(20), || !events("event=die").is_empty());
         let pid = |event: &EventMessage| event.actor.attributes.get("fairway.pid").cloned();
         let created = events("event=create");
         let [app, own, web] = &created[..] else { panic!("{created:?}") };
@@ -120,7 +120,7 @@ fn events_and_the_log_name_the_process_that_requested_a_change() {
         assert!(killed[0].actor.attributes["name"] == "web" && pid(&killed[0]).is_some());
         assert_ne!(pid(&died[0]), pid(&killed[0]), "the supervisor reports the end");
         stage.host.run_in(|| foreign_changes::set_mtu("fairway0", 1300)).unwrap();
-        eventually("a repair is no request", Duration::from_secs(10), || {
+        eventually("a repair is no request", Duration::from_secs(20), || {
             events("event=repair").first().is_some_and(|event| pid(event).is_none())
         });
         let log = stage.daemon.log();

@@ -61,7 +61,7 @@ fn files_of_a_running_sandbox_stay_its_own() {
         stage.daemon.wait_until_ready();
         // A change by the daemon is seen in the files that are there.
         printed(&stage, "network disconnect app linked");
-        eventually("the address is gone from the hosts file", Duration::from_secs(10), || {
+        eventually("the address is gone from the hosts file", Duration::from_secs(20), || {
             files_of(&stage, "linked")[1] != linked[1]
         });
     });

@@ -15,11 +15,11 @@ use crate::harness::{HOST, HOST6, LAN, LAN6, Sandbox, Stage, backend, eventually
 use crate::kernel_state::{assert_same, make_anew, observe, rules};
 
 /// How long mending may take: half a second until it is seen, and then some on a busy machine.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 /// How long silence is listened to.
 const SILENCE: Duration = Duration::from_millis(700);
 /// How long some bytes may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What users are advised to do.
 const GUIDE: &str = include_str!("../../../../docs/how-to/own-firewall-rules.md");
@@ -220,7 +220,7 @@ fn the_users_own_rules_of_iptables_come_first_and_stay() {
         let (mut stage, server, _neighbour) = stage(lab, "nft");
         let _server = serve_tcp(&server, "[::]:80").unwrap();
         let reached = |stage: &Stage| {
-            Question::to(&format!("{HOST}:8080")).unwrap().within(SILENCE).tcp(&stage.lan).unwrap()
+            Question::to(&format!("{HOST}:8080")).unwrap().within(3 * SILENCE).tcp(&stage.lan).unwrap()
         };
         assert_eq!(reached(&stage), Outcome::answered(LAN));
         let own = format!("-A FAIRWAY-USER -s {LAN}/32 -p tcp -m tcp --dport 80 -j DROP");
@@ -269,7 +269,7 @@ fn the_users_own_table_comes_before_ours_and_stays() {
             stage.host.run_in(read).unwrap()
         };
         let reached = |stage: &Stage| {
-            Question::to(&format!("{HOST}:8080")).unwrap().within(SILENCE).tcp(&stage.lan).unwrap()
+            Question::to(&format!("{HOST}:8080")).unwrap().within(3 * SILENCE).tcp(&stage.lan).unwrap()
         };
         assert_eq!(reached(&stage), Outcome::answered(LAN));
         stage.host.run_in(own).unwrap();
@@ -298,8 +298,11 @@ fn one_family_without_a_firewall_leaves_the_other_its() {
         stage.lan.route("172.16.0.0/12", HOST).unwrap();
         let subnet6 = stage.client().network("web").unwrap().ipam.config[1].subnet.clone();
         stage.lan.route(&subnet6, HOST6).unwrap();
-        let ask =
-            |stage: &Stage, to: &str| Question::to(to).unwrap().within(SILENCE).tcp(&stage.lan).unwrap();
+        let assert_asked = |stage: &Stage, to: &str, expected: Outcome, what: &str| {
+            let patience = if expected == Outcome::TimedOut { SILENCE } else { PATIENCE };
+            let seen = Question::to(to).unwrap().within(patience).tcp(&stage.lan).unwrap();
+            assert_eq!(seen, expected, "{to}, {what}");
+        };
         let gateway6 = stage.client().network("web").unwrap().ipam.config[1].gateway.clone();
         for name in ["nftables", "nft", "legacy"] {
             for (ipv4, ipv6) in [(true, false), (false, true)] {
@@ -311,12 +314,12 @@ fn one_family_without_a_firewall_leaves_the_other_its() {
                 // Translated, or carried by the proxy.
                 let by =
                     |on: bool, own: &str, gateway: &str| Outcome::answered(if on { own } else { gateway });
-                assert_eq!(ask(&stage, &to4), by(ipv4, LAN, "172.18.0.1"), "{what}");
-                assert_eq!(ask(&stage, &to6), by(ipv6, LAN6, &gateway6), "{what}");
+                assert_asked(&stage, &to4, by(ipv4, LAN, "172.18.0.1"), &what);
+                assert_asked(&stage, &to6, by(ipv6, LAN6, &gateway6), &what);
                 let straight =
                     |on: bool, own: &str| if on { Outcome::TimedOut } else { Outcome::answered(own) };
-                assert_eq!(ask(&stage, &direct4), straight(ipv4, LAN), "{what}");
-                assert_eq!(ask(&stage, &direct6), straight(ipv6, LAN6), "{what}");
+                assert_asked(&stage, &direct4, straight(ipv4, LAN), &what);
+                assert_asked(&stage, &direct6, straight(ipv6, LAN6), &what);
                 let within = Question::to(&direct4).unwrap().tcp(&neighbour).unwrap();
                 assert!(matches!(within, Outcome::Answered { .. }), "{what}");
             }

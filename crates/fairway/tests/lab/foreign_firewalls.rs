@@ -9,7 +9,7 @@ use fairway_lab::{Host, Lab, Outcome, Place, Question, ask, serve_tcp};
 use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
 
 /// What is not let through is waited for in vain.
-const IMPATIENT: Duration = Duration::from_millis(400);
+const IMPATIENT: Duration = Duration::from_millis(1200);
 /// How long a change of foreign tables may go unnoticed; those of legacy iptables are polled,
 /// every two seconds where the machine is not busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -66,13 +66,18 @@ fn eventually_clear(stage: &Stage, network: &str) {
 
 /// Whether a sandbox reaches the LAN, and the LAN what the sandbox publishes at 8080.
 pub fn reach(stage: &Stage, sandbox: &Sandbox) -> [Outcome; 2] {
-    let outward = Question::to(&format!("{LAN}:80")).unwrap().within(IMPATIENT).tcp(sandbox).unwrap();
-    let inward = Question::to(&format!("{HOST}:8080")).unwrap().within(IMPATIENT).tcp(&stage.lan).unwrap();
-    [outward, inward]
+    reach_within(IMPATIENT, stage, sandbox)
 }
 
-pub fn all_reached() -> [Outcome; 2] {
-    [Outcome::answered(HOST), Outcome::answered(LAN)]
+fn reach_within(patience: Duration, stage: &Stage, sandbox: &Sandbox) -> [Outcome; 2] {
+    let ask = |to: String| Question::to(&to).unwrap().within(patience);
+    let outward = ask(format!("{LAN}:80")).tcp(sandbox).unwrap();
+    [outward, ask(format!("{HOST}:8080")).tcp(&stage.lan).unwrap()]
+}
+
+pub fn assert_reached(stage: &Stage, sandbox: &Sandbox) {
+    let all = [Outcome::answered(HOST), Outcome::answered(LAN)];
+    assert_eq!(reach_within(PATIENCE, stage, sandbox), all);
 }
 
 const IN_VAIN: [Outcome; 2] = [Outcome::TimedOut, Outcome::TimedOut];
@@ -121,7 +126,7 @@ fn policy_of_drop(lab: &Lab, program: &'static str, table: &str) {
     assert_eq!(texts(&stage, "app"), expected, "it is allowed for one bridge only");
     run(&stage.host, program, &["-P", "FORWARD", "ACCEPT"]);
     eventually_clear(&stage, "bridge");
-    assert_eq!(reach(&stage, &web), all_reached());
+    assert_reached(&stage, &web);
     eventually("the log says so", PATIENCE, || {
         stage.daemon.log().contains(&format!("another firewall no longer drops packets: {}", expected[1]))
     });
@@ -176,7 +181,7 @@ fn somebodys_own_tables_are_read_rule_by_rule() {
         assert_eq!(ask(&web, &format!("{LAN}:80")).unwrap(), Outcome::TimedOut);
         run(&stage.host, "nft", &["delete", "table", "inet", "mine"]);
         eventually_clear(&stage, "bridge");
-        assert_eq!(reach(&stage, &web), all_reached());
+        assert_reached(&stage, &web);
     });
 }
 
@@ -199,7 +204,7 @@ fn a_zone_of_firewalld_is_named() {
         assert!(!found.iter().any(|it| it.text.contains("published ports from")), "{found:#?}");
         run(&stage.host, "nft", &["delete", "table", "inet", "firewalld"]);
         eventually_clear(&stage, "bridge");
-        assert_eq!(reach(&stage, &web), all_reached());
+        assert_reached(&stage, &web);
     });
 }
 
@@ -236,7 +241,7 @@ fn integration(lab: &Lab, program: &'static str) {
     }
     stage.daemon.launch(INTEGRATED);
     stage.daemon.wait_until_ready();
-    assert_eq!(reach(&stage, &web), all_reached());
+    assert_reached(&stage, &web);
     assert_eq!(obstacles(&stage, "bridge"), []);
     let jump = "-A FORWARD -m comment --comment fairway -j fairway-accept";
     let first = |host: &Host| listed(host, program).into_iter().find(|line| line.starts_with("-A FORWARD"));
@@ -264,7 +269,7 @@ fn integration(lab: &Lab, program: &'static str) {
     eventually("the jump is placed again", PATIENCE, || first(&stage.host).as_deref() == Some(jump));
     run(&stage.host, program, &["-I", "FORWARD", "-j", "DROP"]);
     eventually("it is the first again", PATIENCE, || first(&stage.host).as_deref() == Some(jump));
-    assert_eq!(reach(&stage, &web), all_reached());
+    assert_reached(&stage, &web);
     run(&stage.host, program, &["-D", "FORWARD", "-j", "DROP"]);
     run(&stage.host, program, &["-A", "FORWARD", "-i", "docker0", "-j", "ACCEPT"]);
 
@@ -299,7 +304,7 @@ fn a_jump_outlasts_reloads_of_firewalld() {
         let mut stage = stage(lab, load, INTEGRATED);
         let web = stage.sandbox("web", &["bridge"], &["8080:80"]);
         let _servers = [&*web, &*stage.lan].map(|place| serve_tcp(place, "0.0.0.0:80").unwrap());
-        assert_eq!(reach(&stage, &web), all_reached());
+        assert_reached(&stage, &web);
         // What asks the host is firewalld's business, and is told.
         let left = obstacles(&stage, "bridge");
         assert!(!left.is_empty() && left.iter().all(|it| it.text.contains("send to the host")), "{left:?}");
@@ -307,7 +312,7 @@ fn a_jump_outlasts_reloads_of_firewalld() {
         run_with(&stage.host, "nft", &["-f", "-"], &format!("delete table inet firewalld\n{FIREWALLD}"));
         let placed = || run(&stage.host, "nft", &["list", "chain", "inet", "firewalld", "filter_FORWARD"]);
         eventually("the jump is placed again", PATIENCE, || placed().contains("jump fairway-accept"));
-        assert_eq!(reach(&stage, &web), all_reached());
+        assert_reached(&stage, &web);
         stage.daemon.restart(&[]);
         let after = run(&stage.host, "nft", &["list", "table", "inet", "firewalld"]);
         assert!(!after.contains("fairway"), "{after}");
@@ -325,7 +330,7 @@ fn docker_gets_the_jump_in_its_user_chain() {
         let stage = stage(lab, load, INTEGRATED);
         let web = stage.sandbox("web", &["bridge"], &["8080:80"]);
         let _servers = [&*web, &*stage.lan].map(|place| serve_tcp(place, "0.0.0.0:80").unwrap());
-        assert_eq!(reach(&stage, &web), all_reached());
+        assert_reached(&stage, &web);
         let rules = run(&stage.host, "iptables-nft", &["-S", "DOCKER-USER"]);
         assert_eq!(
             rules.lines().nth(1),

@@ -82,18 +82,18 @@ fn the_default_bridge_leaves_a_subnet_that_the_host_is_on_now() {
         assert_eq!(subnet(), "172.17.0.0/16");
         stage.host.add_address("eth0", "172.17.5.5/16").unwrap();
         stage.lan.add_address("eth0", "172.17.0.1/16").unwrap();
-        eventually("it has another subnet", Duration::from_secs(5), || subnet() == "172.18.0.0/16");
+        eventually("it has another subnet", Duration::from_secs(20), || subnet() == "172.18.0.0/16");
         let moved = "the default bridge leaves subnet 172.17.0.0/16: ";
-        eventually("it is said", Duration::from_secs(5), || stage.daemon.log().contains(moved));
+        eventually("it is said", Duration::from_secs(20), || stage.daemon.log().contains(moved));
         let _server = serve_tcp(&stage.lan, "0.0.0.0:7").unwrap();
-        eventually("the host reaches that LAN", Duration::from_secs(5), || {
+        eventually("the host reaches that LAN", Duration::from_secs(20), || {
             matches!(ask(&stage.host, "172.17.0.1:7").unwrap(), Outcome::Answered { .. })
         });
         // One that sandboxes are on stays, and that is said.
         let one = stage.sandbox("one", &["bridge"], &[]);
         stage.host.add_address("eth0", "172.18.5.5/16").unwrap();
         let warning = "subnet 172.18.0.0/16 of network bridge overlaps 172.18.0.0/16 of eth0";
-        eventually("it is said", Duration::from_secs(5), || stage.daemon.log().contains(warning));
+        eventually("it is said", Duration::from_secs(20), || stage.daemon.log().contains(warning));
         assert_eq!(
             (subnet().as_str(), one.address("bridge").to_string().as_str()),
             ("172.18.0.0/16", "172.18.0.2")

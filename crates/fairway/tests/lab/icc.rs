@@ -24,13 +24,13 @@ fn at(address: IpAddr, port: u16) -> String {
 
 fn tcp(place: &Place, address: IpAddr, port: u16) -> bool {
     let answered =
-        Question::to(&at(address, port)).unwrap().within(Duration::from_secs(3)).tcp(place).unwrap();
+        Question::to(&at(address, port)).unwrap().within(Duration::from_secs(15)).tcp(place).unwrap();
     matches!(answered, Outcome::Answered { .. })
 }
 
 fn datagram(place: &Place, address: IpAddr, port: u16) -> bool {
     let answered =
-        Question::to(&at(address, port)).unwrap().within(Duration::from_secs(3)).udp(place).unwrap();
+        Question::to(&at(address, port)).unwrap().within(Duration::from_secs(15)).udp(place).unwrap();
     matches!(answered, Outcome::Answered { .. })
 }
 
@@ -166,7 +166,7 @@ fn no_frame_finds_a_way_to_a_neighbour(lab: &Lab) {
     let ethernet = Ethernet { source: own, destination: theirs };
     let bytes = frame::udp(ethernet, SocketAddr::new(from, 80), SocketAddr::new(to, 80), b"attack").unwrap();
     sender.send(&bytes).unwrap();
-    assert_eq!(heard.wait_for(1, Duration::from_secs(5)).first(), Some(&bytes));
+    assert_eq!(heard.wait_for(1, Duration::from_secs(20)).first(), Some(&bytes));
 }
 
 /// A sandbox of the default bridge that exposes ports and links to others.
@@ -208,7 +208,7 @@ fn a_link_opens_the_exposed_ports_one_way(lab: &Lab) {
     // Where all may talk it arrives.
     stage.daemon.restart(&[]);
     sender.send(&opening).unwrap();
-    assert_eq!(heard.wait_for(1, Duration::from_secs(5)), [opening]);
+    assert_eq!(heard.wait_for(1, Duration::from_secs(20)), [opening]);
 }
 
 fn a_link_follows_its_target_to_another_address(lab: &Lab) {
@@ -231,7 +231,7 @@ fn a_link_follows_its_target_to_another_address(lab: &Lab) {
         };
         let serving = serve(&inside("db"), &[80]);
         let flow = DatagramFlow::open(&lk, &at(old, 80)).unwrap();
-        assert!(tcp(&lk, old, 80) && matches!(flow.ask(Duration::from_secs(2)), Outcome::Answered { .. }));
+        assert!(tcp(&lk, old, 80) && matches!(flow.ask(Duration::from_secs(15)), Outcome::Answered { .. }));
         assert_eq!(lines(), [format!("{old}\tdata dbhost db")]);
         drop(serving);
         printed(&stage, "stop -t 1 db");

@@ -1,10 +1,9 @@
 //! Which networks reach one another, `fairway.isolate`.
 
-use std::time::Duration;
-
 use fairway_lab::{Lab, Outcome, Place, Question, serve_tcp};
 
 use crate::harness::{HOST, HOST6, Sandbox, Stage, refusal};
+use crate::modes::patience;
 
 on_each_backend! {
     networks_reach_one_another_unless_they_are_isolated;
@@ -24,8 +23,8 @@ fn passes(one: Option<&str>, other: Option<&str>) -> bool {
     !matches!((one, other), (None, _) | (_, None) | (Some("true"), Some("true")))
 }
 
-fn answers(place: &Place, target: &str) -> bool {
-    let outcome = Question::to(target).unwrap().within(Duration::from_millis(400)).tcp(place).unwrap();
+fn answers(place: &Place, target: &str, expected: bool) -> bool {
+    let outcome = Question::to(target).unwrap().within(patience(expected)).tcp(place).unwrap();
     matches!(outcome, Outcome::Answered { .. })
 }
 
@@ -58,7 +57,7 @@ fn networks_reach_one_another_unless_they_are_isolated(lab: &Lab) {
             {
                 let expected = passes(isolation, theirs);
                 for target in [format!("{}:80", to.address(other)), format!("[{}]:80", to.address6(other))] {
-                    assert_eq!(answers(from, &target), expected, "from {one} to {other}: {target}");
+                    assert_eq!(answers(from, &target, expected), expected, "from {one} to {other}: {target}");
                     let explained = stage.client().explain(&format!("in-{one}"), &target, false).unwrap();
                     let shown = (explained.answered, explained.planned);
                     assert_eq!(
@@ -76,10 +75,10 @@ fn networks_reach_one_another_unless_they_are_isolated(lab: &Lab) {
     let open = &sandboxes[0];
     stage.lan.route("172.16.0.0/12", HOST).unwrap();
     stage.lan.route("fd00::/8", HOST6).unwrap();
-    assert!(!answers(&stage.lan, &format!("{}:80", open.address("open"))));
-    assert!(!answers(&stage.lan, &format!("[{}]:80", open.address6("open"))));
-    assert!(!answers(open, &format!("{}:80", inner.address("inner"))));
-    assert!(!answers(&inner, &format!("{}:80", open.address("open"))));
+    assert!(!answers(&stage.lan, &format!("{}:80", open.address("open")), false));
+    assert!(!answers(&stage.lan, &format!("[{}]:80", open.address6("open")), false));
+    assert!(!answers(open, &format!("{}:80", inner.address("inner")), false));
+    assert!(!answers(&inner, &format!("{}:80", open.address("open")), false));
 
     let advice = |from: &str, to: &Sandbox, network: &str| {
         let target = format!("{}:80", to.address(network));

@@ -80,7 +80,7 @@ pub fn relay_pid() -> Option<u32> {
 pub fn kill_relay() {
     let Some(pid) = relay_pid() else { return };
     kill(pid);
-    eventually("the relay is gone", Duration::from_secs(5), || relay_pid() != Some(pid));
+    eventually("the relay is gone", Duration::from_secs(20), || relay_pid() != Some(pid));
 }
 
 /// Kills a process, as nothing can prevent.

@@ -34,7 +34,7 @@ fn published_ports_are_reached_at_link_local_addresses(lab: &Lab) {
     let own = link_local(&stage.host);
     for host in [&stage.lan, &stage.host] {
         let target = format!("[{own}%{}]:8080", index(host));
-        eventually("the link-local addresses are tried", std::time::Duration::from_secs(4), || {
+        eventually("the link-local addresses are tried", std::time::Duration::from_secs(20), || {
             answered(&ask(host, &target).unwrap())
         });
         assert!(answered(&ask_datagram(host, &target).unwrap()), "{}", host.name());

@@ -14,7 +14,7 @@ use crate::harness::{HOST, Sandbox, Stage, backend, texts};
 const TABLE: &str = include_str!("../../../fairway-inspect/src/tests/docker-matrix.tsv");
 
 /// How long an answer that must come may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long silence is listened to.
 const SILENCE: Duration = Duration::from_millis(700);
 

@@ -32,7 +32,7 @@ fn exchange(mut stream: impl Read + Write, path: &str) -> String {
 }
 
 /// The metrics at the daemon's socket.
-fn metrics(stage: &Stage) -> Samples {
+pub fn metrics(stage: &Stage) -> Samples {
     let socket = UnixStream::connect(stage.daemon.address().trim_start_matches("unix://")).unwrap();
     let reply = exchange(socket, "/metrics");
     let (head, body) = reply.split_once("\r\n\r\n").unwrap();
@@ -93,7 +93,7 @@ fn values_follow_what_happens() {
         let unknown = || drop(look_up(&web, RESOLVER, "elsewhere.test", RecordType::A));
         eventually(
             "the daemon has read the name servers, and a query is forwarded",
-            Duration::from_secs(10),
+            Duration::from_secs(20),
             || growth(&stage, "fairway_resolver_queries_total{answer=\"forwarded\"}", unknown) == 1.0,
         );
 
@@ -102,7 +102,7 @@ fn values_follow_what_happens() {
         let delete = move || foreign_changes::delete_link(&foreign_changes::bridge_with(gateway));
         stage.host.run_in(delete).unwrap();
         let repaired = "fairway_drift_repaired_objects_total{kind=\"bridge\"}";
-        eventually("the repair is counted", Duration::from_secs(10), || {
+        eventually("the repair is counted", Duration::from_secs(20), || {
             metrics(&stage).get(repaired).is_some_and(|count| *count >= 1.0)
         });
         let now = metrics(&stage);

@@ -29,7 +29,7 @@ pub fn at(address: IpAddr, port: u16) -> String {
 }
 
 /// How long an answer is waited for: a busy machine gets much time for one that is expected.
-fn patience(expected: bool) -> Duration {
+pub fn patience(expected: bool) -> Duration {
     if expected { Duration::from_secs(15) } else { IMPATIENT }
 }
 

@@ -7,7 +7,7 @@ use fairway_lab::{Lab, Outcome, Transfer, ask, serve_echo, serve_tcp};
 
 use crate::harness::{HOST, LAN, LAN6, Sandbox, Stage};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 on_each_backend! {
     connections_live_on;

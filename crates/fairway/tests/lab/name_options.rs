@@ -12,7 +12,7 @@ use crate::upstream::{FIRST, RESOLVER, SECOND, Upstream, stage};
 
 /// What a name resolves to, also where a name server that does not answer is asked first.
 fn addresses(place: &Place, name: &str) -> Vec<IpAddr> {
-    let question = DnsQuestion::new(name, RecordType::A).within(Duration::from_secs(5));
+    let question = DnsQuestion::new(name, RecordType::A).within(Duration::from_secs(15));
     question.ask(place, RESOLVER).unwrap().addresses()
 }
 

@@ -10,7 +10,7 @@ use fairway_api::types::EndpointSettings;
 use fairway_lab::{Outcome, Place, ask, ask_datagram, serve_datagrams, serve_tcp};
 
 use crate::harness::{LAN, Sandbox, Stage, eventually, request};
-use crate::upstream::{FIRST, RESOLVER, SECOND, Upstream, set_servers, stage};
+use crate::upstream::{ALL_SERVERS, FIRST, RESOLVER, SECOND, Upstream, set_servers, stage};
 
 fn ask_resolver(place: &Place, name: &str, kind: RecordType, by: Transport) -> DnsAnswer {
     DnsQuestion::new(name, kind).by(by).ask(place, RESOLVER).unwrap()
@@ -148,7 +148,7 @@ fn other_questions_follow_the_hosts_servers() {
         }
         assert!(upstream.asked() > 0 && second.asked() == 0);
         set_servers(&stage, &["10.10.50.2"]);
-        eventually("the new server is asked", Duration::from_secs(2), || {
+        eventually("the new server is asked", Duration::from_secs(20), || {
             addresses(&sandbox, "example.net") == [IpAddr::from(SECOND)]
         });
         // Its own servers go before those of the host.
@@ -158,7 +158,7 @@ fn other_questions_follow_the_hosts_servers() {
         assert_eq!(addresses(&stubborn, "example.com"), [IpAddr::from(FIRST)]);
         // The next one is asked when the first is silent.
         set_servers(&stage, &["10.10.50.77", "10.10.50.2"]);
-        let patient = DnsQuestion::new("example.edu", RecordType::A).within(Duration::from_secs(10));
+        let patient = DnsQuestion::new("example.edu", RecordType::A).within(Duration::from_secs(15));
         std::thread::sleep(Duration::from_secs(1));
         let answer = patient.ask(&sandbox, RESOLVER).unwrap();
         assert_eq!(answer.addresses(), [IpAddr::from(SECOND)]);
@@ -185,7 +185,7 @@ fn a_sandbox_with_a_silent_server_does_not_starve_others() {
         let started = Instant::now();
         assert_eq!(addresses(&modest, "example.org"), [IpAddr::from(FIRST)]);
         assert_eq!(addresses(&greedy, "modest"), [modest.address("app")]);
-        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        assert!(started.elapsed() < ALL_SERVERS, "{:?}", started.elapsed());
     });
 }
 
@@ -274,7 +274,7 @@ fn files_say_what_is_so() {
         let mut container = request(&["app"], &[]);
         container.hostname = "front".to_owned();
         container.host_config.extra_hosts = vec!["db.example:10.1.2.3".to_owned()];
-        eventually("the search list is followed", Duration::from_secs(2), || {
+        eventually("the search list is followed", Duration::from_secs(20), || {
             let probe = stage.sandbox("probe", &["app"], &[]);
             let path = probe.attached.resolv_conf_path.clone();
             let text = stage.host.run_in(|| std::fs::read_to_string(path).unwrap()).unwrap();

@@ -251,11 +251,11 @@ fn what_ends_takes_its_endpoints_with_it() {
         drop(process);
         drop(running);
         stage.remove_namespace(named);
-        eventually("ports are free again", Duration::from_secs(2), || !held(8080) && !held(8081));
+        eventually("ports are free again", Duration::from_secs(20), || !held(8080) && !held(8081));
         let links =
             || stage.host.run_in(|| std::fs::read_to_string("/proc/thread-self/net/dev").unwrap()).unwrap();
         let ends = || links().lines().filter(|line| line.trim_start().starts_with("fw")).count();
-        eventually("only one link is left", Duration::from_secs(2), || ends() == 1);
+        eventually("only one link is left", Duration::from_secs(20), || ends() == 1);
         let network = stage.client().network("app").unwrap();
         let members: Vec<_> = network.containers.values().map(|member| member.name.as_str()).collect();
         assert_eq!(members, ["stays"]);

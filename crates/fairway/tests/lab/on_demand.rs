@@ -15,7 +15,7 @@ use fairway::face::daemon::{Error, Place, ask_by, connect_by};
 use fairway_api::types::{AttachRequest, NetworkCreate};
 use fairway_api::{Client, ClientError};
 use fairway_kernel::namespace;
-use fairway_lab::{Lab, Outcome, SCRATCH, ask, serve_tcp};
+use fairway_lab::{Lab, Outcome, Question, SCRATCH, ask, serve_tcp};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, getsid, kill_process};
 
@@ -203,10 +203,11 @@ fn after_a_kill_the_next_face_goes_on(lab: &Lab) {
     let [first] = daemons()[..] else { panic!("one daemon: {:?}", daemons()) };
     kill(first);
     wait_until_ended();
-    let answered = || matches!(ask(&stage.lan, &format!("{HOST}:8080")).unwrap(), Outcome::Answered { .. });
+    let question = Question::to(&format!("{HOST}:8080")).unwrap().within(PATIENCE);
+    let answered = || matches!(question.tcp(&stage.lan).unwrap(), Outcome::Answered { .. });
     assert!(answered(), "without a daemon");
     let containers = face(&stage, |client| client.containers(true, &Default::default())).unwrap();
-    assert_eq!(containers.len(), 1);
+    assert_eq!(containers.len(), 1, "{}", log(&stage));
     let [second] = daemons()[..] else { panic!("one daemon: {:?}", daemons()) };
     assert_ne!(first, second);
     assert!(answered(), "with the next daemon");

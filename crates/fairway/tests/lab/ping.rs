@@ -18,10 +18,10 @@ const ECHO6: (u8, u8) = (128, 129);
 /// its own.
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-/// Whether an address answers an echo request from a place within a second and a half: the kernel asks for a neighbor
+/// Whether an address answers an echo request from a place within two and a half seconds: the kernel asks for a neighbor
 /// that did not answer again after one second.
 pub fn ping(place: &Place, target: IpAddr) -> bool {
-    ping_within(place, target, Duration::from_millis(1500))
+    ping_within(place, target, Duration::from_millis(2500))
 }
 
 /// Whether an address answers an echo request from a place in time.

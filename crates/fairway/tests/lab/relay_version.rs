@@ -16,7 +16,7 @@ use crate::dns::{RecordType, look_up};
 use crate::harness::{Stage, eventually};
 use crate::kernel_state::relay_pid;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 const RESOLVER: &str = "127.0.0.11:53";
 const VERSION: &str = "0.0.9";
 

@@ -9,7 +9,7 @@ use crate::harness::{HOST, LAN, Stage};
 use crate::kernel_state::{assert_same, make_anew, observe};
 
 const FILE: &str = "/etc/daemon-of-this-test.json";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn write(stage: &Stage, text: &str) {
     stage.host.run_in(|| std::fs::write(FILE, text).unwrap()).unwrap();

@@ -15,7 +15,7 @@ use crate::cli::{field, printed};
 use crate::harness::{HOST, LAN, Stage, eventually, ports, refusal};
 
 /// How long what takes moments may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Bytes that go to an echo server and come back, all the time.
 struct Transfer {

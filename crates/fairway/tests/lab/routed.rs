@@ -10,13 +10,14 @@ use fairway_kernel::route::{Links, RouteEntry};
 use fairway_lab::{Host, Lab, Outcome, Place, Question, ask, serve_tcp};
 
 use crate::harness::{HOST, HOST6, LAN, Sandbox, Stage, eventually, refusal, use_backend};
+use crate::modes::patience;
 use crate::ping::ping;
 
 const OTHER: &str = "10.10.50.98";
 const OTHER6: &str = "fd50::98";
 /// `RT_TABLE_MAIN`: in others the kernel keeps accounts of its own.
 const MAIN: u32 = 254;
-const SOON: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(20);
 
 /// A routed network of both families with the number of its host in its subnets, and these peers.
 fn routed(stage: &Stage, number: u8, peers: &str) -> Result<NetworkInspect, ClientError> {
@@ -72,7 +73,8 @@ fn all_of(asked: &[(&Place, String, Outcome)]) {
     thread::scope(|scope| {
         for (place, target, expected) in asked {
             scope.spawn(move || {
-                let seen = Question::to(target).unwrap().within(Duration::from_secs(1)).tcp(place).unwrap();
+                let patience = patience(*expected != Outcome::TimedOut);
+                let seen = Question::to(target).unwrap().within(patience).tcp(place).unwrap();
                 assert_eq!(seen, *expected, "{} asks {target}", place.name());
             });
         }

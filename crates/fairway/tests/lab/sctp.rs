@@ -8,7 +8,7 @@ use fairway_lab::{Capture, FrameSender, Lab, Place};
 
 use crate::harness::{HOST, HOST6, LAN, LAN6, Sandbox, Stage, request};
 
-const SOON: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(20);
 const NOT: Duration = Duration::from_millis(400);
 
 /// Keeps the SCTP packets at an interface.

@@ -56,7 +56,7 @@ fn a_start_that_fails_ends_the_relay_that_it_has_started() {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let _owner = stage.host.spawn(&mut command).unwrap();
-        eventually("another process owns the table", Duration::from_secs(10), || {
+        eventually("another process owns the table", Duration::from_secs(20), || {
             run_with(&stage.host, "nft", &["list", "tables"], "").contains("fairway")
         });
         stage.daemon.launch(&[]);

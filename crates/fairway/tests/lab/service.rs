@@ -13,7 +13,7 @@ use crate::harness::{Stage, eventually};
 use crate::kernel_state::relay_pid;
 
 const FILE: &str = "/etc/daemon-of-this-test.json";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn write(stage: &Stage, text: &str) {
     stage.host.run_in(|| fs::write(FILE, text).unwrap()).unwrap();

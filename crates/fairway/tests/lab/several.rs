@@ -14,7 +14,7 @@ use crate::harness::{HOST, LAN, Sandbox, Stage, refusal, request};
 
 const RESOLVER: &str = "127.0.0.11:53";
 /// What is not let through is waited for in vain.
-const IMPATIENT: Duration = Duration::from_millis(400);
+const IMPATIENT: Duration = Duration::from_millis(1200);
 
 fn addresses(place: &Place, name: &str) -> Vec<IpAddr> {
     look_up(place, RESOLVER, name, RecordType::A).unwrap()

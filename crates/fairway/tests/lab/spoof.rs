@@ -162,7 +162,7 @@ impl Scene {
             sender.send(frame).unwrap();
         }
         sender.send(&last).unwrap();
-        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
         while !caught.frames().contains(&last) {
             assert!(std::time::Instant::now() < deadline, "an honest frame did not arrive");
             std::thread::sleep(Duration::from_millis(5));
@@ -176,7 +176,7 @@ impl Scene {
         let targets = [self.victim.address("app"), self.victim.address6("app")];
         let replies = targets.map(|address| {
             let target = SocketAddr::new(address, 80).to_string();
-            let question = Question::to(&target).unwrap().within(Duration::from_secs(1));
+            let question = Question::to(&target).unwrap().within(Duration::from_millis(2500));
             question.tcp_reply(&self.friend).unwrap()
         });
         replies.map(|reply| reply.map_or_else(|other| other.to_string(), |reply| reply.server)).into()
@@ -278,7 +278,7 @@ fn the_host_takes_no_sandbox_for_its_router(lab: &Lab) {
     let listen = || std::fs::write("/proc/sys/net/ipv6/conf/eth0/accept_ra", "1").unwrap();
     scene.friend.run_in(listen).unwrap();
     sender.send(&bytes).unwrap();
-    eventually("the advertisement is well made", Duration::from_secs(2), || {
+    eventually("the advertisement is well made", Duration::from_secs(20), || {
         defaults(routes())[1] == before[1] + 1
     });
 }

@@ -10,7 +10,7 @@ use fairway_lab::{DatagramFlow, Outcome, Place, ask, ask_datagram, serve_datagra
 use crate::cli::printed;
 use crate::harness::{HOST, HOST6, LAN, LAN6, Stage, request};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn stats(stage: &Stage, network: &str) -> NetworkStats {
     stage.client().stats(Some(network)).unwrap().remove(0)

@@ -16,7 +16,7 @@ const BYTES: usize = 250_000;
 /// Less than the time that the bytes take beyond the burst and the buffers of both ends.
 pub const AT_LEAST: Duration = Duration::from_millis(800);
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn options(asked: &[(&str, &str)]) -> EndpointSettings {
     let asked = asked.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

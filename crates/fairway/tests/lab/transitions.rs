@@ -15,7 +15,7 @@ use crate::kernel_state::{assert_same, make_anew, observe};
 use crate::matrix::{Mode, Players, rows};
 
 /// How long what must not fail may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long silence is listened to.
 const SILENCE: Duration = Duration::from_millis(700);
 /// Each pair of different modes once, each in both directions: the ends of what follows upon another.
@@ -150,7 +150,8 @@ fn check(lab: &Lab, bridge_netfilter: bool, tracked: bool, backend: &'static str
         }
         drop(connections);
         assert_eq!(running(&players), before, "{what}");
-        match (to.iptables || to.proxy, flow.ask(SILENCE)) {
+        let expected = to.iptables || to.proxy;
+        match (expected, flow.ask(if expected { PATIENCE } else { SILENCE })) {
             (true, Outcome::Answered { .. }) | (false, Outcome::TimedOut) => {}
             (_, other) => panic!("datagrams, {what}: {other}"),
         }

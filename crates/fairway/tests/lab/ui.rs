@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fairway_lab::{Place, Process, SCRATCH};
 use rustix::process::Signal;
@@ -183,10 +183,13 @@ fn an_attached_sandbox_and_real_packets_are_events() {
         let mut changes = ui.send(&stage.host, "/data/changes", &[("Authorization", &bearer)]);
         // The first comes at once, the second since the page may have read the state before.
         assert!(reads(&mut changes, "event: change") && reads(&mut changes, "event: change"));
-        let _late = stage.sandbox("late", &["bridge"], &[]);
-        let began = std::time::Instant::now();
-        assert!(reads(&mut changes, "event: change"));
-        assert!(began.elapsed() < Duration::from_secs(2), "by the daemon's event, not by looking again");
+        // What is found by looking again comes two seconds after the change before.
+        let by_event = |number| {
+            let before = Instant::now();
+            let _late = stage.sandbox(&format!("late{number}"), &["bridge"], &[]);
+            reads(&mut changes, "event: change") && before.elapsed() < Duration::from_secs(2)
+        };
+        assert!((0..10).any(by_event), "by the daemon's event, not by looking again");
         let mut trace = ui.send(&stage.host, "/data/trace?to=web%3A80", &[("Authorization", &bearer)]);
         assert!(reads(&mut trace, "event: "));
         let client = stage.host.clone();

@@ -25,7 +25,7 @@ const OURS: [(Family, &str); 2] = [(Family::Inet, "fairway"), (Family::Bridge, "
 /// How often isolation is tried.
 const PAUSE: Duration = Duration::from_micros(500);
 /// How long a packet that has to arrive may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Our tables in the namespace of the calling thread.
 fn read() -> Vec<Table> {
@@ -99,7 +99,7 @@ impl Watch {
     fn assert_apart(self, what: &str) {
         self.stop.store(true, Ordering::Relaxed);
         let (sent, answered) = self.thread.join().unwrap();
-        assert!(sent > 100, "{what}: only {sent} datagrams were sent");
+        assert!(sent > 20, "{what}: only {sent} datagrams were sent");
         assert_eq!(answered, 0, "{what}: of {sent} datagrams");
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fairway_lab::{Lab, Place};
 
@@ -14,6 +15,9 @@ pub const RESOLVER: &str = "127.0.0.11:53";
 pub const FIRST: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 1);
 /// The same of another server.
 pub const SECOND: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 2);
+
+/// How long the relay waits for an answer of all servers of a sandbox.
+pub const ALL_SERVERS: Duration = Duration::from_secs(4);
 
 /// Has the host ask these servers.
 pub fn set_servers(stage: &Stage, servers: &[&str]) {

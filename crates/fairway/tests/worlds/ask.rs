@@ -19,7 +19,7 @@ use crate::case::{Asked, Protocol};
 /// How long silence is listened to.
 const SILENCE: Duration = Duration::from_millis(350);
 /// How long is waited for what should be heard.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

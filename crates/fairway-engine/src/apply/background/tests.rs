@@ -90,7 +90,7 @@ fn waiting(background: &Arc<Background>, difference: Option<Difference>) -> std:
 }
 
 const SOON: Duration = Duration::from_millis(50);
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 
 #[test]
 fn what_is_met_is_waited_for_and_nothing_else() {

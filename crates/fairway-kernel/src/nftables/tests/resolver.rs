@@ -11,7 +11,7 @@ use crate::netlink::{Batch, Protocol, Socket};
 use crate::nftables::{Transaction, Writer};
 use crate::testing::in_new_namespace;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Switches the loopback interface on, whose index is 1 in every namespace.
 fn loopback_up() {

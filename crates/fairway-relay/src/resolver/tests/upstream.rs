@@ -213,7 +213,7 @@ fn sockets_that_a_former_relay_connected_are_used_anew() {
         let from = SocketAddr::try_from(rustix::net::getsockname(socket).unwrap()).unwrap();
         other.send_to(b"an answer to a former question", (Ipv4Addr::LOCALHOST, from.port())).unwrap();
     }
-    let (udp, tcp) = crate::testing::resolver_sockets();
+    let (udp, tcp) = crate::testing::resolver_sockets(Ipv4Addr::LOCALHOST.into());
     let resolver = udp.local_addr().unwrap();
     relay.insert(Record::View(crate::testing::view(1, inside(&servers))), Vec::new());
     let all = [udp.into(), tcp.into()].into_iter().chain(outgoing).collect();

@@ -20,7 +20,7 @@ const OTHER: &str = "172.31.77.3";
 /// An address that no container has.
 const GONE: &str = "172.31.77.99";
 const IMPATIENT: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The rules of Docker 20.10 for `docker0` with a container that publishes port 8080.
 const DOCKER: &str = "*filter
@@ -273,7 +273,7 @@ fn send_datagram(lan: &Place) {
 fn receives(container: &Place, lan: &Place) -> bool {
     std::thread::scope(|scope| {
         let socket = container.run_in(|| UdpSocket::bind("0.0.0.0:53")).unwrap().unwrap();
-        socket.set_read_timeout(Some(IMPATIENT)).unwrap();
+        socket.set_read_timeout(Some(2 * IMPATIENT)).unwrap();
         let waits = scope.spawn(move || socket.recv(&mut [0; 16]).is_ok());
         send_datagram(lan);
         waits.join().unwrap()

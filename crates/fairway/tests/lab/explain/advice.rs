@@ -79,13 +79,13 @@ fn each_command_does_what_it_says() {
             for (place, target) in then.iter().enumerate() {
                 shell(&stage, make);
                 let mut found = Vec::new();
-                eventually(make, Duration::from_secs(10), || {
+                eventually(make, Duration::from_secs(20), || {
                     found = commands(&stage, from, to);
                     found.len() >= then.len()
                 });
                 shell(&stage, &found[place]);
                 let answered = || fairway(&stage, &format!("explain {from} {target}")).code == 0;
-                eventually(&found[place], Duration::from_secs(10), answered);
+                eventually(&found[place], Duration::from_secs(20), answered);
                 if from == "lan" {
                     let asked = Question::to(target).unwrap().tcp(&stage.lan).unwrap();
                     assert!(matches!(asked, Outcome::Answered { .. }), "{}: {asked}", found[place]);

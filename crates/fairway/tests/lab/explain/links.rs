@@ -108,9 +108,9 @@ fn an_address_that_vanishes_is_noticed() {
             let all = stage.client().doctor(false).unwrap().findings;
             all.into_iter().find(|it| it.id == "published-addresses" && it.severity == Severity::Error)
         };
-        crate::harness::eventually("it is noticed", std::time::Duration::from_secs(10), || found().is_some());
+        crate::harness::eventually("it is noticed", std::time::Duration::from_secs(20), || found().is_some());
         shell(&stage, &found().unwrap().fix.unwrap().command);
-        crate::harness::eventually("it is well", std::time::Duration::from_secs(10), || found().is_none());
+        crate::harness::eventually("it is well", std::time::Duration::from_secs(20), || found().is_none());
         assert_eq!(asked(), Outcome::answered(LAN));
     });
 }

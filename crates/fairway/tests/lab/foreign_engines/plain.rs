@@ -241,7 +241,7 @@ fn a_host_is_read_without_a_trace() {
             })
         };
         // The kernel checks new IPv6 addresses for a while.
-        eventually("addresses are used", Duration::from_secs(10), || !state()[0].contains("tentative"));
+        eventually("addresses are used", Duration::from_secs(20), || !state()[0].contains("tentative"));
         let before = state();
         plain.end("other", "web:80");
         assert_eq!(state(), before, "the host has changed");

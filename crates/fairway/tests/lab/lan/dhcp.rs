@@ -10,7 +10,7 @@ use fairway_lab::{DhcpServer, Lab, Outcome, ask, serve_tcp};
 use super::{on, port_80, state};
 use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, refusal};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
 const POOL: [Ipv4Addr; 3] =
     [Ipv4Addr::new(10, 10, 50, 60), Ipv4Addr::new(10, 10, 50, 61), Ipv4Addr::new(10, 10, 50, 62)];
 

@@ -68,12 +68,14 @@ fn asked_for(frames: &[Vec<u8>]) -> Vec<IpAddr> {
     asked
 }
 
-/// Questions to many that arrive at a sandbox.
-fn questions(sandbox: &Sandbox) -> Capture {
-    let own = sandbox.mac("eth0").unwrap();
+/// Questions to many that arrive at a sandbox, but for the announcements of another sandbox, which is new.
+fn questions(sandbox: &Sandbox, new: &Sandbox) -> Capture {
+    let [own, new] = [sandbox, new].map(|it| it.mac("eth0").unwrap());
     let question = move |frame: &[u8]| {
         let to_many = frame[0] & 1 == 1 && frame[6..12] != own;
+        let announces = frame[6..12] == new && frame.get(28..32) == frame.get(38..42);
         to_many
+            && !announces
             && (frame[12..14] == ARP && frame.get(20..22) == Some(&[0, 1])
                 || frame[12..14] == IPV6 && frame.get(54) == Some(&135))
     };
@@ -95,8 +97,7 @@ fn a_sandbox_is_asked_for_its_own_addresses_alone(lab: &Lab) {
     let (own, own6) = (ipv4(one.address("lan")), ipv6(one.address6("lan")));
     let router = stage.lan.mac("eth0").unwrap();
     let (lan, lan6): (Ipv4Addr, Ipv6Addr) = (LAN.parse().unwrap(), LAN6.parse().unwrap());
-    std::thread::sleep(Duration::from_millis(200));
-    let heard = [questions(&one), questions(&two)];
+    let heard = [questions(&one, &two), questions(&two, &one)];
     let wire = Capture::start(&stage.host, "eth0", |frame| frame[12..14] == ARP).unwrap();
     let sender = FrameSender::open(&stage.lan, "eth0").unwrap();
     for last in 190..=210 {
@@ -112,8 +113,8 @@ fn a_sandbox_is_asked_for_its_own_addresses_alone(lab: &Lab) {
     // The router advertises its own address.
     sender.send(&who_has(router, lan, lan)).unwrap();
     let expected = [IpAddr::V4(lan), IpAddr::V4(own), IpAddr::V6(own6)];
-    let first = heard[0].wait_for(3, Duration::from_secs(3));
-    assert_eq!(asked_for(&first), expected);
+    eventually("it is asked", Duration::from_secs(20), || asked_for(&heard[0].frames()).len() >= 3);
+    eventually("the other one is", Duration::from_secs(20), || !heard[1].frames().is_empty());
     std::thread::sleep(WHILE);
     assert_eq!(asked_for(&heard[0].frames()), expected);
     assert_eq!(asked_for(&heard[1].frames()), [IpAddr::V4(lan)]);
@@ -122,8 +123,9 @@ fn a_sandbox_is_asked_for_its_own_addresses_alone(lab: &Lab) {
     assert!(asked_for(&wire.frames()).contains(&UNUSED.into()));
 }
 
-/// Sends frames to all of the LAN from a sandbox, and counts what arrives there and how long it took.
-fn storm(stage: &Stage, sandbox: &Sandbox, frames: usize) -> (usize, Duration) {
+/// Sends frames to all of the LAN from a sandbox, of which at least some should arrive there, and counts what does and
+/// how long it took.
+fn storm(stage: &Stage, sandbox: &Sandbox, frames: usize, least: usize) -> (usize, Duration) {
     let mac = sandbox.mac("eth0").unwrap();
     let from_it = move |frame: &[u8]| frame[..6] == BROADCAST && frame[6..12] == mac && frame[12..14] != ARP;
     let heard = Capture::start(&stage.lan, "eth0", from_it).unwrap();
@@ -141,6 +143,7 @@ fn storm(stage: &Stage, sandbox: &Sandbox, frames: usize) -> (usize, Duration) {
         }
     }
     let took = since.elapsed();
+    let _ = heard.wait_for(least, Duration::from_secs(20));
     let _ = heard.wait_for(frames, WHILE);
     (heard.frames().len(), took)
 }
@@ -151,7 +154,7 @@ fn a_storm_is_cut_to_what_is_allowed_and_nothing_else_is(lab: &Lab) {
     let one = stage.sandbox("one", &["lan"], &[]);
     let other = stage.sandbox("other", &["lan"], &[]);
     let _servers = [&*one, &stage.lan].map(|it| serve_tcp(it, "0.0.0.0:80").unwrap());
-    let (arrived, took) = storm(&stage, &one, 2000);
+    let (arrived, took) = storm(&stage, &one, 2000, 20);
     // A second's worth at once, and then so many a second.
     let most = 50.0 * (1.0 + took.as_secs_f64()) + 10.0;
     assert!(arrived >= 20, "{arrived} of 2000 arrived");
@@ -159,10 +162,10 @@ fn a_storm_is_cut_to_what_is_allowed_and_nothing_else_is(lab: &Lab) {
     // Meanwhile it is reached and reaches, and others may send to all.
     assert_eq!(ask(&one, &format!("{LAN}:80")).unwrap(), Outcome::Answered { source: one.address("lan") });
     assert_eq!(ask(&stage.lan, &port_80(one.address("lan"))).unwrap(), Outcome::answered(LAN));
-    assert!(storm(&stage, &other, 20).0 >= 20);
+    assert!(storm(&stage, &other, 20, 20).0 >= 20);
     // When something else is repaired, the limits are seen as they are.
     stage.host.add_address("eth0", "10.10.50.77/24").unwrap();
-    eventually("it is repaired", Duration::from_secs(8), || stage.daemon.log().contains("drift"));
+    eventually("it is repaired", Duration::from_secs(20), || stage.daemon.log().contains("drift"));
     assert!(!stage.daemon.log().contains("storm_limits"), "{}", stage.daemon.log());
 }
 
@@ -170,8 +173,8 @@ fn without_a_limit_all_arrives(lab: &Lab) {
     let stage = Stage::new(lab, &[]);
     create(&stage, "lan", &[("fairway.storm_limit", "0")]).unwrap();
     let one = stage.sandbox("one", &["lan"], &[]);
-    let (arrived, _) = storm(&stage, &one, 1000);
-    assert!(arrived > 900, "{arrived} of 1000 arrived");
+    // Who listens on a busy machine may not keep up.
+    eventually("all arrives", Duration::from_secs(60), || storm(&stage, &one, 1000, 0).0 > 900);
 }
 
 fn a_sandbox_cannot_use_addresses_of_others(lab: &Lab) {
@@ -256,7 +259,7 @@ fn pretend(stage: &Stage, one: &Sandbox, two: &Sandbox, neighbour: &Place) {
     for frame in [claim(own, address), own_frame, advertise(address6, address6)] {
         let before = heard.frames().iter().filter(|it| **it == frame).count();
         sender.send(&frame).unwrap();
-        eventually("its own arrives", Duration::from_secs(3), || {
+        eventually("its own arrives", Duration::from_secs(20), || {
             heard.frames().iter().filter(|it| **it == frame).count() > before
         });
     }

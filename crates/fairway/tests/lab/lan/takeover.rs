@@ -9,7 +9,7 @@ use fairway_lab::{Host, Outcome, Transfer, ask, serve_echo, serve_tcp};
 use super::{at, bridge, create, port_80, state};
 use crate::harness::{HOST, HOST6, LAN, Stage, eventually};
 
-const SOON: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(20);
 
 fn master(host: &Host, interface: &'static str) -> Option<u32> {
     host.run_in(move || Links::open().unwrap().find(interface).unwrap().and_then(|link| link.master)).unwrap()
@@ -53,7 +53,7 @@ fn connections_live_and_all_is_given_back_as_it_was() {
             Transfer::start(&stage.host, &format!("{LAN}:7")).unwrap(),
         ];
         let all_move =
-            |transfers: &[Transfer]| transfers.iter().all(|it| it.moves_on(1 << 18, Duration::from_secs(9)));
+            |transfers: &[Transfer]| transfers.iter().all(|it| it.moves_on(1 << 18, Duration::from_secs(20)));
         assert!(all_move(&transfers));
         let before = state(&stage.host, "eth0");
         assert!(before.iter().any(|line| line.starts_with("0.0.0.0/0")), "{before:?}");
