@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use fairway_api::types::{Attached, JoinRequest, LeaveRequest};
 use fairway_api::{Client, ClientError};
 use fairway_kernel::{namespace, pid_namespace};
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::daemon::on_demand::{Location, LockError, Precedence, StartError, StartLock, answering, start};
@@ -226,13 +227,14 @@ impl Place {
 }
 
 /// Whether the process that listens is in this thread's network namespace; not if that cannot be found out. One that has
-/// just ended was.
+/// just ended was, and one that is about to: its socket is closed before or after it has left its namespaces.
 fn serves_own_namespace(stream: &UnixStream) -> bool {
     let Ok(found) = pid_namespace::process_of_peer(stream) else { return true };
     let Some(process) = found else { return false };
     let theirs = namespace::identity(&format!("/proc/{process}/ns/net"));
     let own = namespace::own();
     match (theirs, own) {
+        (Err(namespace::Error::Open { errno: Errno::NOENT | Errno::SRCH, .. }), _) => true,
         (Ok(theirs), Ok(own)) => theirs.identity() == own.namespace().identity(),
         _ => false,
     }
@@ -240,7 +242,30 @@ fn serves_own_namespace(stream: &UnixStream) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
     use super::*;
+
+    #[test]
+    fn a_daemon_that_ends_is_of_this_namespace() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        let mut daemon = Command::new("python3");
+        daemon.args(["-c", "import socket; socket.socket(fileno=0).listen()"]);
+        let mut daemon = daemon.stdin(Stdio::from(socket.try_clone().unwrap())).spawn().unwrap();
+        // It stays as a zombie, and its socket open here.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(Pid::from_child(&daemon)), options).unwrap();
+        assert!(serves_own_namespace(&UnixStream::connect(&path).unwrap()));
+        assert!(daemon.wait().unwrap().success());
+        assert!(serves_own_namespace(&UnixStream::connect(&path).unwrap()));
+    }
 
     #[test]
     fn callers_in_a_user_namespace_have_their_files_with_the_users() {
