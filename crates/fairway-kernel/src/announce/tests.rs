@@ -5,7 +5,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::*;
 use crate::namespace::{Handle, Workers, own};
 use crate::route::Links;
-use crate::sysctl;
 use crate::system::packet::packet_socket;
 use crate::testing::in_new_namespace;
 
@@ -99,27 +98,18 @@ fn a_sandbox_receives_announcements_on_its_bridge() {
     });
 }
 
-/// Has the kernel repeat a lost ARP request of this namespace's future links only when the tests are over.
-fn repeat_no_arp_request() {
-    sysctl::set("net/ipv4/neigh/default/retrans_time_ms", "600000").unwrap();
-}
-
 #[test]
 fn the_first_packet_of_a_sandbox_arrives() {
     in_new_namespace(|| {
-        repeat_no_arp_request();
         let workers = Workers::new(1).unwrap();
         let links = Links::open().unwrap();
         links.apply_bridge(&bridge()).unwrap();
         let server = std::net::UdpSocket::bind("10.0.0.1:9").unwrap();
-        server.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        server.set_read_timeout(Some(std::time::Duration::from_millis(950))).unwrap();
         // A second with the same address and MAC, behind another port: what is known of the first
         // must not be in its way.
         for number in [2, 3] {
-            let sandbox = in_new_namespace(|| {
-                repeat_no_arp_request();
-                own().unwrap()
-            });
+            let sandbox = in_new_namespace(|| own().unwrap());
             let veth = VethLink { host_interface: format!("fw{number}"), ..veth(2, &sandbox) };
             links.attach(&workers, &sandbox, &veth, true, None).unwrap();
             let client = workers
@@ -129,9 +119,10 @@ fn the_first_packet_of_a_sandbox_arrives() {
                     socket
                 })
                 .unwrap();
+            // Less than the second after which a lost ARP request is repeated.
             let (_, from) = server.recv_from(&mut [0; 8]).unwrap();
             server.send_to(b"y", from).unwrap();
-            client.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+            client.set_read_timeout(Some(std::time::Duration::from_millis(950))).unwrap();
             client.recv_from(&mut [0; 8]).unwrap();
         }
     });
