@@ -120,7 +120,7 @@ pub(crate) fn port(protocol: Protocol, address: SocketAddr, target: SocketAddr) 
     Record::Port { protocol, address, purpose: SocketUse::Proxy(target) }
 }
 
-/// A new address of loopback: nobody else is given a port of it that the relay has let go of.
+/// A new address of loopback: no other test is given a port of it that the relay has let go of.
 pub(crate) fn own_loopback() -> IpAddr {
     static COUNT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();

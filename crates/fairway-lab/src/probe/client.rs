@@ -13,7 +13,7 @@ use crate::place::Place;
 
 /// How long a question waits for its answer. Everything in a lab is near, but a neighbour's address that was not
 /// heard on a busy machine is asked for again only after a second, as is a lost first segment. After three the kernel
-/// says that nobody has it.
+/// says that no host has it.
 const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// Asks a TCP server from a place, within two and a half seconds.
