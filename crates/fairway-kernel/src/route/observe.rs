@@ -10,7 +10,6 @@ use super::message::{
     IFADDR_LENGTH, IFINFO_LENGTH, IFLA_BRPORT_MODE, RTMSG_LENGTH, dump_addresses, dump_links, dump_routes,
     get_link,
 };
-use super::uplink::hop_indexes;
 use super::{Error, Links, Mark, unless_gone};
 use crate::netlink::{Attributes, Batch, Message};
 
@@ -231,6 +230,19 @@ impl From<&RouteEntry> for DefaultRoute {
             ipv6: route.destination.addr().is_ipv6(),
         }
     }
+}
+
+/// The offsets and values of interface indexes in a list of next hops (`struct rtnexthop`).
+pub(super) fn hop_indexes(hops: &[u8]) -> impl Iterator<Item = (usize, u32)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let [a, b, ..] = *hops.get(at..at + 8)?.first_chunk::<8>()?;
+        let length = usize::from(u16::from_ne_bytes([a, b])).max(8);
+        let index = hops.get(at + 4..at + 8)?.try_into().ok().map(u32::from_ne_bytes)?;
+        let found = (at + 4, index);
+        at += length.next_multiple_of(4);
+        Some(found)
+    })
 }
 
 /// Whether the next hop whose interface index is at an offset can be used (`rtnh_flags` of `struct rtnexthop`).

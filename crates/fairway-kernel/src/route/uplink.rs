@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::message::{
     CREATE_NEW, IFADDR_LENGTH, RTMSG_LENGTH, add_address, dump_addresses, dump_routes, family, ifinfo,
 };
+use super::observe::hop_indexes;
 use super::{Address, Error, Link, Links, RouteEntry, unless_gone};
 use crate::netlink::{self, Batch, Message};
 use crate::sysctl;
@@ -358,19 +359,6 @@ fn leads_by(message: &Message, route: &RouteEntry, interface: u32) -> bool {
     let hops = message.attributes(RTMSG_LENGTH).find(libc::RTA_MULTIPATH);
     route.interface == interface
         || hops.is_some_and(|hops| hop_indexes(hops.value).any(|(_, it)| it == interface))
-}
-
-/// The offsets and values of interface indexes in a list of next hops (`struct rtnexthop`).
-pub(super) fn hop_indexes(hops: &[u8]) -> impl Iterator<Item = (usize, u32)> {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let [a, b, ..] = *hops.get(at..at + 8)?.first_chunk::<8>()?;
-        let length = usize::from(u16::from_ne_bytes([a, b])).max(8);
-        let index = hops.get(at + 4..at + 8)?.try_into().ok().map(u32::from_ne_bytes)?;
-        let found = (at + 4, index);
-        at += length.next_multiple_of(4);
-        Some(found)
-    })
 }
 
 /// The message that adds an observed route with another interface.
