@@ -61,8 +61,8 @@ pub use requested_pool::{PoolAddress, RequestedPool};
 pub use resolv_conf::ResolvConf;
 pub use rng::Rng;
 pub use sandbox::{
-    Namespace, NetworkMode, ProcessIdentity, ResolverAddresses, Sandbox, SandboxKind, SandboxOptions,
-    SandboxState,
+    ENGINE_LABEL, Namespace, NetworkMode, ProcessIdentity, ResolverAddresses, Sandbox, SandboxKind,
+    SandboxOptions, SandboxState,
 };
 pub use settings::{AddressPool, Backend, DefaultBridge, PacketMark, Settings};
 pub use static_route::{ParseRouteError, RouteOptions, RouteType, StaticRoute, kernel_metric};

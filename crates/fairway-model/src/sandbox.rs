@@ -225,7 +225,15 @@ pub struct Sandbox {
     pub oom_killed: bool,
 }
 
+/// The label of a sandbox with the name of the engine whose container it is: `podman`, `docker`, `cni` or `oci`.
+pub const ENGINE_LABEL: &str = "io.fairway.engine";
+
 impl Sandbox {
+    /// The engine whose container the sandbox is, if it is another program's.
+    pub fn engine(&self) -> Option<&str> {
+        self.options.labels.get(ENGINE_LABEL).map(String::as_str)
+    }
+
     /// Whether the sandbox runs.
     pub fn running(&self) -> bool {
         matches!(self.state, SandboxState::Running { .. })

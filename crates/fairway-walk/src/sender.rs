@@ -10,7 +10,7 @@ pub const ROOT: u32 = 0;
 pub struct Sender {
     /// Its namespace, by place in the topology.
     pub namespace: NamespaceId,
-    /// The number of its user; none is that of [`ROOT`].
+    /// The number of its user; none is root.
     pub user: Option<u32>,
     /// The interface that it sends by, as in `fe80::1%eth0`; none when the route decides.
     pub interface: Option<u32>,

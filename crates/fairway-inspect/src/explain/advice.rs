@@ -1,6 +1,7 @@
 //! Suggests what to change so that a lost or refused packet gets through.
 
 mod dropped;
+mod engine_command;
 mod firewalld;
 mod no_neighbor;
 #[cfg(test)]
@@ -8,6 +9,8 @@ mod tests;
 mod vanished;
 
 use std::net::IpAddr;
+
+use engine_command::{join, join_way_out, publish};
 
 use super::ends::Peer;
 use super::query::Query;
@@ -109,27 +112,6 @@ fn network_with(world: &World, address: IpAddr) -> Option<&Network> {
     world.networks().find(|network| network.subnets.iter().any(|subnet| subnet.subnet.contains(&address)))
 }
 
-/// The commands that connect sandboxes to a network.
-fn join<'a>(network: &str, sandboxes: impl IntoIterator<Item = &'a str>) -> String {
-    let connect = |sandbox| format!("fairway network connect {network} {sandbox}");
-    sandboxes.into_iter().map(connect).collect::<Vec<_>>().join(" && ")
-}
-
-/// The commands that connect sandboxes to a network with access to other hosts by a family, a new one if there is none.
-fn join_way_out<'a>(world: &World, ipv4: bool, sandboxes: impl IntoIterator<Item = &'a str>) -> String {
-    let leads = |network: &&Network| {
-        let of_family = network.subnets.iter().any(|it| it.subnet.addr().is_ipv4() == ipv4);
-        of_family && !network.internal && world.host_routes_to(network, ipv4)
-    };
-    match world.networks().filter(leads).min_by_key(|it| it.user_defined()) {
-        Some(network) => join(&network.name, sandboxes),
-        None => {
-            let family = if ipv4 { "" } else { "--ipv6 " };
-            format!("fairway network create {family}NETWORK && {}", join("NETWORK", sandboxes))
-        }
-    }
-}
-
 /// The address and port where clients reach a published port.
 fn place(publication: &Publication, port: u16) -> String {
     match publication.host_address {
@@ -206,11 +188,10 @@ fn no_listener_on_host(world: &World, query: &Query, tuple: &Tuple, waiting: &[L
     if let Some((sandbox, publication)) = same.first() {
         let inside = publication.container_port + (port - publication.host_ports.first);
         return format!(
-            "port {port} is published for {} {}fairway publish {} {}:{port}:{inside}",
+            "port {port} is published for {} {}{}",
             sandbox.name,
             only_at(publication.host_address, query),
-            sandbox.name,
-            bracketed(tuple.destination)
+            publish(sandbox, &format!("{}:{port}:{inside}", bracketed(tuple.destination)))
         );
     }
     if let Some(address) = elsewhere(waiting, tuple) {
@@ -338,8 +319,8 @@ fn no_route(world: &World, query: &Query, location: &Location<'_>, destination: 
         networks_of(world, to).into_iter().next()
     });
     let connect = match there {
-        Some(network) => join(&network.name, [sandbox.name.as_str()]),
-        None => join_way_out(world, destination.is_ipv4(), [sandbox.name.as_str()]),
+        Some(network) => join(&network.name, [sandbox]),
+        None => join_way_out(world, destination.is_ipv4(), [sandbox]),
     };
     let why = match networks.iter().find(|network| network.internal) {
         Some(network) => format!("the network {} is internal", network.name),

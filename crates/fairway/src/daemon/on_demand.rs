@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use fairway_api::{Clients, Failure, FailureKind};
 use fairway_core::world::World;
 use fairway_engine::Engine;
-use fairway_model::RefusalKind;
+use fairway_model::{ENGINE_LABEL, RefusalKind};
 use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, kill_process};
 use thiserror::Error;
@@ -30,8 +30,6 @@ pub use precedence::Precedence;
 pub use start::{StartError, answering, start};
 pub use start_lock::{LockError, StartLock};
 
-/// The label of a sandbox with the name of the engine whose container it is.
-pub const ENGINE_LABEL: &str = "io.fairway.engine";
 /// The log, below the data root.
 const LOG: &str = "daemon.log";
 /// The flag that makes a daemon one.

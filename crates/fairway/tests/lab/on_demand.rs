@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use fairway::daemon::on_demand::ENGINE_LABEL;
 use fairway::face::daemon::{Error, Place, ask_by, connect_by};
 use fairway_api::types::{AttachRequest, NetworkCreate};
 use fairway_api::{Client, ClientError};
 use fairway_kernel::namespace;
 use fairway_lab::{Lab, Outcome, Question, SCRATCH, ask, serve_tcp};
+use fairway_model::ENGINE_LABEL;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, getsid, kill_process};
 

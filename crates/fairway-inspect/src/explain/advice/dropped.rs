@@ -1,7 +1,8 @@
 //! Advice for packets that a rule drops: what to allow for Fairway's rules, which rule to delete for foreign ones.
 
+use super::engine_command::{connect, join, join_way_out, publish};
 use super::firewalld::firewalld;
-use super::{Location, join, join_way_out, networks_of, place, routed_at, sandbox_of};
+use super::{Location, networks_of, place, routed_at, sandbox_of};
 use crate::explain::{Peer, Query};
 use fairway_core::object::iptables::{USER, is_ours as is_our_chain};
 use fairway_core::policy::{BRIDGE_TABLE, Reason, TABLE, iptables};
@@ -71,8 +72,9 @@ fn own(world: &World, query: &Query, hit: &RuleHit) -> Option<String> {
             false => String::new(),
         };
         return Some(format!(
-            "the containers of {} are kept apart (icc): put both on another network (fairway network connect NETWORK {}),{link} or publish the port and use the host's address",
-            network.name, from.name
+            "the containers of {} are kept apart (icc): put both on another network ({}),{link} or publish the port and use the host's address",
+            network.name,
+            connect(from, "NETWORK")
         ));
     }
     let ipv4 = query.to.is_ipv4() != Some(false);
@@ -84,18 +86,18 @@ fn own(world: &World, query: &Query, hit: &RuleHit) -> Option<String> {
     if let Some((from, internal)) = from.and_then(|from| Some((from, inside(from)?))) {
         let there = to.and_then(|to| networks_of(world, to).into_iter().find(|network| !network.internal));
         let connect = match there {
-            Some(network) => join(&network.name, [from.name.as_str()]),
-            None => join_way_out(world, ipv4, [from.name.as_str()]),
+            Some(network) => join(&network.name, [from]),
+            None => join_way_out(world, ipv4, [from]),
         };
         return Some(format!("the network {internal} is internal: {connect}"));
     }
     let to = to?;
     if let Some(internal) = inside(to) {
-        let joined = from.map(|from| format!("fairway network connect {internal} {}; or ", from.name));
+        let joined = from.map(|from| connect(from, &internal) + "; or ");
         return Some(format!(
             "the network {internal} is internal: {}{}, and publish the port",
             joined.unwrap_or_default(),
-            join_way_out(world, ipv4, [to.name.as_str()])
+            join_way_out(world, ipv4, [to])
         ));
     }
     Some(unpublished(world, from, to, query))
@@ -131,7 +133,7 @@ fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, query: &Quer
         (same && reached).then(|| place(publication, at))
     });
     let routed = routed_at(world, to, query);
-    let publish = match (leads_there, fairway_model::Protocol::from_number(protocol)) {
+    let published = match (leads_there, fairway_model::Protocol::from_number(protocol)) {
         (Some(place), _) => format!("its port {port} is published: ask {place}"),
         (None, Some(protocol)) => {
             let suffix = match protocol {
@@ -141,10 +143,8 @@ fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, query: &Quer
             match routed {
                 // On a routed network a published port is open at the sandbox's own address, the destination of the
                 // query.
-                Some(_) => format!("fairway publish {} {port}{suffix}", to.name),
-                None => {
-                    format!("fairway publish {} {port}:{port}{suffix}, and use the host's address", to.name)
-                }
+                Some(_) => publish(to, &format!("{port}{suffix}")),
+                None => publish(to, &format!("{port}:{port}{suffix}")) + ", and use the host's address",
             }
         }
         // Echo requests have no port to publish.
@@ -152,16 +152,16 @@ fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, query: &Quer
     };
     let join = from.and_then(|from| {
         let network = networks_of(world, to).into_iter().next()?;
-        Some(format!("fairway network connect {} {}", network.name, from.name))
+        Some(connect(from, &network.name))
     });
     let isolated = from
         .and_then(|from| isolated(world, from, to))
         .map(|network| format!("; or make the network {network} again with -o fairway.isolate=false"));
     let join = join.map(|join| join + &isolated.unwrap_or_default());
-    match (join, publish.is_empty()) {
-        (Some(join), false) => format!("{join}; or {publish}"),
+    match (join, published.is_empty()) {
+        (Some(join), false) => format!("{join}; or {published}"),
         (Some(join), true) => join,
-        (None, false) => publish,
+        (None, false) => published,
         (None, true) if matches!(query.from, Peer::Lan(_)) => {
             "other hosts reach only published ports, and an echo request has none".to_owned()
         }

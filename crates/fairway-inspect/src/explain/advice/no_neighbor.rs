@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Location, join, join_way_out, network_with, networks_of, sandbox_of};
+use super::engine_command::{join, join_way_out};
+use super::{Location, network_with, networks_of, sandbox_of};
 use crate::explain::query::Query;
 use fairway_core::world::World;
 use fairway_model::{Driver, Endpoint, MacvlanMode, Network};
@@ -17,7 +18,7 @@ pub(super) fn no_neighbor(world: &World, query: &Query, at: &Location<'_>, next:
     if world.host().addresses.iter().any(|own| own.destination.addr() == next) {
         let sandbox = at.sandbox?;
         let network = networks_of(world, sandbox).into_iter().find(|it| it.driver == Driver::Macvlan)?;
-        let joined = join_way_out(world, next.is_ipv4(), [sandbox.name.as_str()]);
+        let joined = join_way_out(world, next.is_ipv4(), [sandbox]);
         return Some(format!("{}: {joined}, and use the host's address there", apart_from_host(network)));
     }
     let network = network_with(world, next)?;
@@ -62,10 +63,10 @@ fn apart(world: &World, query: &Query, holder: &Endpoint, ipv4: bool) -> Option<
         return Some(format!("{why}: ask {address}"));
     }
     let own = from.and_then(|from| networks_of(world, from).into_iter().find(|it| shared(it)));
-    let also = from.filter(|_| own.is_none()).map(|from| from.name.as_str());
+    let also = from.filter(|_| own.is_none());
     let connect = match own {
-        Some(network) => join(&network.name, [to.name.as_str()]),
-        None => join_way_out(world, ipv4, [to.name.as_str()].into_iter().chain(also)),
+        Some(network) => join(&network.name, [to]),
+        None => join_way_out(world, ipv4, [to].into_iter().chain(also)),
     };
     Some(format!("{why}: {connect}, and use its address there"))
 }

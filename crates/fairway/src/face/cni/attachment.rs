@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fairway_api::filter::Filters;
 use fairway_api::types::{ContainerInspect, EndpointSettings, JoinRequest, LeaveRequest};
 use fairway_api::{Client, ClientError};
+use fairway_model::ENGINE_LABEL;
 
 use super::check::{self, Seen};
 use super::configuration::Configuration;
@@ -14,7 +15,6 @@ use super::environment::Environment;
 use super::error::Error;
 use super::ipam::Addressing;
 use super::result::Outcome;
-use crate::daemon::on_demand::ENGINE_LABEL;
 use crate::face::container_id::{CONTAINER_LABEL, sandbox_id};
 use crate::face::daemon::{self, Place};
 

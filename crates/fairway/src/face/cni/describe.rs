@@ -8,6 +8,7 @@ use fairway_api::types::{
     AttachedInterface, ContainerCreate, EndpointIpam, EndpointSettings, HostConfig, Ipam, JoinRequest,
     NetworkCreate, NetworkingConfig, PortBinding, PortMap,
 };
+use fairway_model::ENGINE_LABEL;
 use ipnet::IpNet;
 
 use super::configuration::{Configuration, Dns, PortMapping, Route};
@@ -15,7 +16,6 @@ use super::environment::{Arguments, Environment};
 use super::error::Error;
 use super::ipam::Addressing;
 use super::result::{Interface, Ip, Outcome};
-use crate::daemon::on_demand::ENGINE_LABEL;
 use crate::face::container_id::{CONTAINER_LABEL, sandbox_id, short};
 
 /// The name of CNI among the engines, of the label and the ids of sandboxes.

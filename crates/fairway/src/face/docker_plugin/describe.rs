@@ -5,15 +5,14 @@ use std::net::IpAddr;
 
 use fairway_core::world::{Command, CreateNetwork, JoinEndpoint, World};
 use fairway_model::{
-    Endpoint, EndpointId, EndpointRequest, MacAddress, NetworkId, PortRange, Protocol, PublishRequest,
-    RouteType, Sandbox, SandboxId, SandboxKind, StaticRoute, SubnetRequest,
+    ENGINE_LABEL, Endpoint, EndpointId, EndpointRequest, MacAddress, NetworkId, PortRange, Protocol,
+    PublishRequest, RouteType, Sandbox, SandboxId, SandboxKind, StaticRoute, SubnetRequest,
 };
 use ipnet::IpNet;
 use serde_json::Value;
 
 use super::error::Error;
 use super::protocol::{self, InterfaceName, IpamData, Joined, PortBinding, Route};
-use crate::daemon::on_demand::ENGINE_LABEL;
 use crate::face::container_id::sandbox_id;
 
 /// The name of Docker Engine among the engines, of the label and the ids of sandboxes.

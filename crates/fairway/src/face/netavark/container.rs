@@ -7,14 +7,13 @@ use fairway_api::types::{
     Attached, ContainerCreate, EndpointIpam, EndpointSettings, HostConfig, JoinRequest, LeaveRequest,
     NetworkingConfig, PortBinding, PortMap,
 };
-use fairway_model::parse;
+use fairway_model::{ENGINE_LABEL, parse};
 use ipnet::IpNet;
 
 use super::error::{NetavarkError, RequestError};
 use super::network::{self, Addresses, Options, SEARCH_DOMAIN};
 use super::reply::{Address, Interface, Status};
 use super::request::{Container, NamedEndpoint, Network, PortMapping};
-use crate::daemon::on_demand::ENGINE_LABEL;
 use crate::face::container_id::sandbox_id;
 
 /// The name of the engine in labels.

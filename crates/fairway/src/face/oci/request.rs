@@ -5,10 +5,10 @@ use fairway_api::types::{
     ContainerCreate, EndpointIpam, EndpointSettings, HostConfig, Ipam, JoinRequest, LeaveRequest,
     NetworkCreate, NetworkingConfig,
 };
+use fairway_model::ENGINE_LABEL;
 use fairway_model::parse::is_name;
 
 use super::configuration::{Configuration, DEFAULT_NETWORK, Description};
-use crate::daemon::on_demand::ENGINE_LABEL;
 use crate::face::container_id::{CONTAINER_LABEL, sandbox_id, short};
 
 /// The name of plain OCI runtimes among the engines, of the label and the ids of sandboxes.
