@@ -128,6 +128,7 @@ mod tests {
             address: address.parse().unwrap(),
             port,
             both_families: false,
+            interface: None,
             held: false,
             owner: String::new(),
             proxy: None,

@@ -203,6 +203,7 @@ fn interface(link: &Link, all: &[Link], shared: &Shared) -> Interface {
         addresses: Vec::new(),
         bridge: link.master.filter(|_| master_kind.is_none_or(|kind| kind == "bridge")),
         hairpin: link.hairpin.unwrap_or_default(),
+        isolated: link.isolated,
         peer: None,
         macvlan_parent: None,
         route_localnet: own.route_localnet || shared.route_localnet,

@@ -90,6 +90,13 @@ pub enum DiscardReason {
         /// The port.
         port: String,
     },
+    /// The bridge sends no frames from one isolated port to another.
+    IsolatedPorts {
+        /// The bridge.
+        bridge: String,
+        /// The port where the frame would leave.
+        port: String,
+    },
     /// The reply leaves by an interface that does not lead to the sender of the request.
     ReplyAstray {
         /// The interface.
@@ -165,6 +172,9 @@ impl fmt::Display for DiscardReason {
             }
             Self::HairpinOff { bridge, port } => {
                 write!(f, "{bridge} may not send it back by {port}: hairpin is off")
+            }
+            Self::IsolatedPorts { bridge, port } => {
+                write!(f, "{bridge} sends nothing from one isolated port to another, as {port} is")
             }
             Self::ReplyAstray { interface, next, origin } => {
                 write!(f, "the reply leaves by {interface} for {next}, which does not lead to {origin}")

@@ -105,19 +105,20 @@ impl<'a> Lookup<'a> {
         Ok(index.find(set, key).map(Cow::Borrowed))
     }
 
-    /// The socket of `namespace`, which is at `place`, that gets packets to `address` and `port`.
+    /// The socket of `namespace`, which is at `place`, that gets packets to an address and port by an
+    /// interface, if that is known.
     pub(super) fn listener<'m>(
         &self,
         (id, namespace): (NamespaceId, &'m NetworkNamespace),
         protocol: u8,
-        address: IpAddr,
-        port: u16,
+        (address, port): (IpAddr, u16),
+        interface: Option<u32>,
     ) -> Result<Option<Cow<'m, Listener>>, String> {
         if namespace.on_demand {
             let found = self.on_demand.ok_or(UNREAD)?.listeners(id, protocol, port)?;
-            return Ok(listener_of(&found, protocol, address, port).cloned().map(Cow::Owned));
+            return Ok(listener_of(&found, protocol, (address, port), interface).cloned().map(Cow::Owned));
         }
-        Ok(namespace.listener(protocol, address, port).map(Cow::Borrowed))
+        Ok(namespace.listener(protocol, address, port, interface).map(Cow::Borrowed))
     }
 }
 

@@ -93,7 +93,12 @@ impl NetworkNamespace {
     fn best(&self, table: u32, destination: IpAddr, by: Option<&str>) -> Option<&Route> {
         // Few of thousands of routes match: only their interfaces are looked up.
         let leads = |route: &&Route| {
-            let fits = |interface: &Interface| interface.up && by.is_none_or(|name| interface.name == name);
+            // A namespace keeps its own addresses while their interface is down.
+            let is_own = route.kind == RouteKind::Local;
+            let fits = |interface: &Interface| match by {
+                Some(name) => interface.up && interface.name == name,
+                None => interface.up || is_own,
+            };
             let usable = || self.interface(route.interface).is_none_or(fits);
             route.table == table && route.destination.contains(&destination) && usable()
         };

@@ -30,6 +30,8 @@ pub struct Interface {
     pub bridge: Option<u32>,
     /// Whether its bridge may send a frame back through it.
     pub hairpin: bool,
+    /// Whether its bridge sends no frames from it to other such ports.
+    pub isolated: bool,
     /// The other end of a veth pair: the namespace, by place in the topology, and the index there.
     pub peer: Option<(NamespaceId, u32)>,
     /// The parent, if the interface is a macvlan.
@@ -181,6 +183,8 @@ pub struct Listener {
     pub port: u16,
     /// Whether the socket accepts packets of the other family too (`::` without `IPV6_V6ONLY`).
     pub both_families: bool,
+    /// The index of the interface that it is bound to (`SO_BINDTODEVICE`); none for all.
+    pub interface: Option<u32>,
     /// Whether the socket is only bound and does not listen, so that TCP is refused.
     pub held: bool,
     /// The owner of the socket as text.
@@ -262,25 +266,35 @@ impl NetworkNamespace {
     }
 
     /// The socket that gets packets to `address` and `port`: one bound to the address before one bound to all.
-    pub fn listener(&self, protocol: u8, address: IpAddr, port: u16) -> Option<&Listener> {
-        listener_of(&self.listeners, protocol, address, port)
+    /// By an interface that is not known, any may get them.
+    pub fn listener(
+        &self,
+        protocol: u8,
+        address: IpAddr,
+        port: u16,
+        interface: Option<u32>,
+    ) -> Option<&Listener> {
+        listener_of(&self.listeners, protocol, (address, port), interface)
     }
 }
 
-/// The socket among `listeners` that gets packets to `address` and `port`.
+/// The socket among `listeners` that gets packets to an address and port by an interface, if that is known.
 pub(super) fn listener_of(
     listeners: &[Listener],
     protocol: u8,
-    address: IpAddr,
-    port: u16,
+    (address, port): (IpAddr, u16),
+    interface: Option<u32>,
 ) -> Option<&Listener> {
     let takes = |listener: &&Listener| {
         let all = listener.address.is_unspecified()
             && (listener.both_families || listener.address.is_ipv4() == address.is_ipv4());
-        listener.protocol == protocol && listener.port == port && (all || listener.address == address)
+        let fits = all || listener.address == address;
+        let by = listener.interface.zip(interface).is_none_or(|(bound, by)| bound == by);
+        listener.protocol == protocol && listener.port == port && fits && by
     };
     listeners.iter().filter(takes).min_by_key(|listener| {
-        (listener.address.is_unspecified(), listener.address.is_ipv4() != address.is_ipv4())
+        let is_other = listener.address.is_ipv4() != address.is_ipv4();
+        (listener.address.is_unspecified(), is_other, listener.interface.is_none())
     })
 }
 

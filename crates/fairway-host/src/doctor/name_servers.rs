@@ -65,6 +65,7 @@ mod tests {
             address: address.parse().unwrap(),
             port,
             both_families: false,
+            interface: None,
             owner: String::new(),
             held: false,
             proxy: None,

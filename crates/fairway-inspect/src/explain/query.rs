@@ -17,6 +17,19 @@ use fairway_walk::{RouteQuery, RouteResult, is_link_local};
 
 /// The prefix of a container's name in a query, where the name alone has another meaning.
 const CONTAINER_PREFIX: &str = "container:";
+/// What names may begin with, of sandboxes and, without the daemon's help, of containers of all engines.
+const QUALIFIERS: [&str; 10] = [
+    CONTAINER_PREFIX,
+    "fairway:",
+    "docker:",
+    "podman:",
+    "ctr:",
+    "pod:",
+    "lxc:",
+    "machine:",
+    "netns:",
+    "pid:",
+];
 /// Names that do not denote a container in a query.
 const RESERVED_NAMES: [&str; 4] = ["host", "localhost", "lan", "any"];
 /// Another word for the LAN and what is behind it, unless a container has that name.
@@ -102,7 +115,8 @@ pub fn split(text: &str) -> Result<(&str, Option<Port>), QueryError> {
             }
             Some(rest) => ("lan", Some(rest)),
             None => {
-                let name = text.strip_prefix(CONTAINER_PREFIX).unwrap_or(text);
+                let qualifier = QUALIFIERS.iter().find(|qualifier| text.starts_with(**qualifier));
+                let name = &text[qualifier.map_or(0, |qualifier| qualifier.len())..];
                 let port = name.split_once(':').map(|(_, port)| port);
                 (port.map_or(text, |port| &text[..text.len() - port.len() - 1]), port)
             }

@@ -52,6 +52,7 @@ fn host() -> NetworkNamespace {
         address: address("::"),
         port: 80,
         both_families: true,
+        interface: None,
         held: false,
         owner: "a server".to_owned(),
         proxy: None,

@@ -65,6 +65,7 @@ fn listens(namespace: &mut NetworkNamespace, at: &str, port: u16) {
         address: address(at),
         port,
         both_families: at == "::",
+        interface: None,
         held: false,
         owner: "a server".to_owned(),
         proxy: None,

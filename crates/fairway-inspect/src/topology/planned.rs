@@ -65,6 +65,7 @@ fn listener(key: &Key, object: &Object) -> Option<Listener> {
         address: address.ip(),
         port: address.port(),
         both_families: false,
+        interface: None,
         held: proxy.is_none(),
         owner: "fairway's relay".to_owned(),
         proxy,

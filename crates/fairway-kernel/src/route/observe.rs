@@ -7,8 +7,8 @@ use ipnet::IpNet;
 
 use super::link_detail::{IFLA_XDP, LinkDetail};
 use super::message::{
-    IFADDR_LENGTH, IFINFO_LENGTH, IFLA_BRPORT_MODE, RTMSG_LENGTH, dump_addresses, dump_links, dump_routes,
-    get_link,
+    IFADDR_LENGTH, IFINFO_LENGTH, IFLA_BRPORT_ISOLATED, IFLA_BRPORT_MODE, RTMSG_LENGTH, dump_addresses,
+    dump_links, dump_routes, get_link,
 };
 use super::{Error, Links, Mark, unless_gone};
 use crate::netlink::{Attributes, Batch, Message};
@@ -34,6 +34,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// Hairpin mode; none if it is not a bridge port.
     pub hairpin: Option<bool>,
+    /// As a bridge port: whether it takes no frames of other isolated ports.
+    pub isolated: bool,
     /// Its alias.
     pub alias: Option<String>,
     /// Its alternative names.
@@ -111,6 +113,7 @@ impl Link {
             loopback: flags & libc::IFF_LOOPBACK as u32 != 0,
             master: None,
             hairpin: None,
+            isolated: false,
             alias: None,
             alternative_names: Vec::new(),
             group: 0,
@@ -147,8 +150,10 @@ impl Link {
         self.kind = info.find(libc::IFLA_INFO_KIND).and_then(|kind| kind.text()).map(str::to_owned);
         let slave = info.find(libc::IFLA_INFO_SLAVE_KIND).and_then(|kind| kind.text());
         if slave == Some("bridge") {
-            let mode = info.nested(libc::IFLA_INFO_SLAVE_DATA).find(IFLA_BRPORT_MODE);
-            self.hairpin = mode.and_then(|mode| mode.u8()).map(|mode| mode != 0);
+            let port = info.nested(libc::IFLA_INFO_SLAVE_DATA);
+            let flag = |number| Some(port.find(number)?.u8()? != 0);
+            self.hairpin = flag(IFLA_BRPORT_MODE);
+            self.isolated = flag(IFLA_BRPORT_ISOLATED).unwrap_or_default();
         }
         let kind = self.kind.as_deref().unwrap_or_default();
         self.detail.read_driver(kind, info.nested(libc::IFLA_INFO_DATA));

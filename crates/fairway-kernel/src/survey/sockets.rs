@@ -26,6 +26,7 @@ fn listener(socket: &Entry, protocol: Protocol) -> Listener {
         address: socket.address,
         port: socket.port,
         both_families: socket.address == IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        interface: None,
         held: false,
         owner: format!("{}{}", Listener::UNNAMED, socket.inode),
         proxy: None,
@@ -90,7 +91,9 @@ fn waiting(message: &Message, protocol: Protocol) -> Option<Listener> {
     };
     let only = message.attributes(ANSWER).find(IPV6_ONLY).and_then(|found| found.u8());
     let inode = u32::from_ne_bytes(bytes[68..72].try_into().ok()?);
+    let interface = u32::from_ne_bytes(bytes[40..44].try_into().ok()?);
     Some(Listener {
+        interface: (interface != 0).then_some(interface),
         both_families: address == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && only.is_none_or(|only| only == 0),
         ..listener(
             &Entry {

@@ -19,7 +19,7 @@ fn a_namespace_is_read_as_the_kernel_has_it() {
             "{:?}",
             survey.namespace.rules
         );
-        let there = survey.namespace.listener(6, "127.0.0.1".parse().unwrap(), 4242);
+        let there = survey.namespace.listener(6, "127.0.0.1".parse().unwrap(), 4242, None);
         assert!(there.is_some_and(|listener| !listener.held), "{:?}", survey.namespace.listeners);
         drop(socket);
         // Loopback is down in a new namespace, and nothing leads anywhere.

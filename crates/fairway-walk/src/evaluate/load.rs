@@ -173,7 +173,12 @@ pub fn socket(facts: &Facts<'_>, packet: &Packet) -> Loaded {
     let (lookup, id) = facts.lookup;
     let is_new = facts.flow.is_none_or(|(flow, own)| !flow.answered && own == CtDirection::Original);
     let place = (id, facts.namespace);
-    let listener = lookup.listener(place, tuple.protocol, tuple.destination, tuple.destination_port);
+    let listener = lookup.listener(
+        place,
+        tuple.protocol,
+        (tuple.destination, tuple.destination_port),
+        facts.input.map(|it| it.index),
+    );
     match listener {
         Ok(None) if is_new && !facts.is_sample => Loaded::Absent,
         _ => Loaded::Unknown("the rule looks up a socket of the host".to_owned()),

@@ -1,5 +1,6 @@
 //! What the kernel adds to a packet, and what no walk can know of it.
 
+use super::bridged::{BRIDGE, HOST, ask_from, bridged, port};
 use super::matches::{Found, at, evaluated, evaluated_in, value};
 use super::routed::{ROUTER, add_route, ask, filter, header, routed, sentence};
 use super::{ICMP, ICMPV6, TCP, UDP, tuple};
@@ -108,4 +109,27 @@ fn an_element_that_says_continue_goes_on_in_its_rule() {
         topology.namespaces[2].listeners.clear();
         assert_eq!(ask(&topology, TCP, "10.2.0.2").outcome(), found);
     }
+}
+
+#[test]
+fn isolated_ports_get_nothing_from_one_another() {
+    let mut topology = bridged();
+    for (index, expected) in
+        [(11, "delivered on two"), (12, "lost on host: br0 sends nothing from one isolated port")]
+    {
+        port(&mut topology, index).isolated = true;
+        let asked = sentence(&super::bridged::ask(&topology, "10.0.0.12").first, &topology);
+        assert!(asked.starts_with(expected), "{asked}");
+    }
+    assert!(matches!(super::bridged::ask(&topology, "10.0.0.1").outcome(), Outcome::Refused));
+}
+
+#[test]
+fn a_bridge_that_is_down_carries_nothing_and_keeps_its_address() {
+    let mut topology = bridged();
+    port(&mut topology, BRIDGE).up = false;
+    let from_one = sentence(&super::bridged::ask(&topology, "10.0.0.12").first, &topology);
+    assert_eq!(from_one, "lost on host: br0 is down");
+    let asked = ask_from(&topology, HOST, TCP, "10.0.0.1");
+    assert_eq!(asked.outcome(), Outcome::Refused);
 }

@@ -315,6 +315,7 @@ impl StateSource for Source {
             address: address(at),
             port,
             both_families: false,
+            interface: None,
             held: false,
             owner: owner.to_owned(),
             proxy: None,

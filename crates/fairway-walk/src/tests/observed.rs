@@ -28,6 +28,7 @@ fn listener(port: u16, owner: &str) -> Listener {
         address: address("::"),
         port,
         both_families: true,
+        interface: None,
         held: false,
         owner: owner.to_owned(),
         proxy: None,

@@ -31,6 +31,7 @@ pub fn listen(namespace: &mut NetworkNamespace, protocol: u8, at: &str, port: u1
         address: address(at),
         port,
         both_families: true,
+        interface: None,
         held: false,
         owner: "a server".to_owned(),
         proxy: None,

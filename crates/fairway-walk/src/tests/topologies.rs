@@ -13,6 +13,7 @@ fn listener(protocol: u8, at: &str, port: u16, both_families: bool) -> Listener 
         address: address(at),
         port,
         both_families,
+        interface: None,
         held: false,
         owner: format!("{at} {both_families}"),
         proxy: None,
@@ -31,7 +32,7 @@ fn a_socket_bound_to_the_address_gets_the_packet_before_one_bound_to_all() {
         listener(UDP, "0.0.0.0", 53, false),
     ];
     let gets = |protocol, to: &str, port| {
-        let found = listener_of(&listeners, protocol, address(to), port);
+        let found = listener_of(&listeners, protocol, (address(to), port), Some(2));
         found.map(|listener| listener.owner.clone()).unwrap_or_default()
     };
     assert_eq!(gets(TCP, "10.0.0.1", 80), "10.0.0.1 false");
@@ -45,7 +46,21 @@ fn a_socket_bound_to_the_address_gets_the_packet_before_one_bound_to_all() {
     assert_eq!(gets(UDP, "10.0.0.1", 53), "0.0.0.0 false");
     assert_eq!(gets(UDP, "fd00::1", 53), "");
     let host = NetworkNamespace { listeners: listeners.to_vec(), ..NetworkNamespace::default() };
-    assert_eq!(host.listener(TCP, address("10.0.0.1"), 80), Some(&listeners[2]));
+    assert_eq!(host.listener(TCP, address("10.0.0.1"), 80, None), Some(&listeners[2]));
+}
+
+#[test]
+fn a_socket_bound_to_an_interface_gets_what_arrives_there() {
+    let bound =
+        Listener { interface: Some(2), owner: "bound".to_owned(), ..listener(UDP, "0.0.0.0", 53, false) };
+    let gets = |listeners: &[Listener], interface| {
+        let found = listener_of(listeners, UDP, (address("10.0.0.1"), 53), interface);
+        found.map(|listener| listener.owner.clone()).unwrap_or_default()
+    };
+    let alone = [bound.clone()];
+    assert_eq!([Some(2), Some(3), None].map(|by| gets(&alone, by)), ["bound", "", "bound"]);
+    let both = [listener(UDP, "0.0.0.0", 53, false), bound];
+    assert_eq!([Some(2), Some(3)].map(|by| gets(&both, by)), ["bound", "0.0.0.0 false"]);
 }
 
 /// A namespace with one chain of one rule.

@@ -159,7 +159,7 @@ impl<'a> Walker<'a> {
             };
         }
         let (address, port) = (tuple.destination, tuple.destination_port);
-        match self.lookup.listener((namespace, place), tuple.protocol, address, port) {
+        match self.lookup.listener((namespace, place), tuple.protocol, (address, port), Some(input.index)) {
             Ok(Some(listener)) if !listener.held => {
                 let (owner, proxy) = (listener.owner.clone(), listener.proxy);
                 End::Delivered { namespace, owner, tuple, proxy }

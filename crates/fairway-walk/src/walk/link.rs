@@ -182,6 +182,10 @@ impl<'a> Walker<'a> {
             return Next::Arrives(above, index, Self::into_other_namespace(in_flight));
         }
         match interface.bridge.and_then(|bridge| place.interface(bridge)) {
+            // Its ports carry nothing then (`br_stp_disable_bridge`).
+            Some(bridge) if !bridge.up => {
+                Next::End(self.discarded(namespace, DiscardReason::OutputDown(bridge.name.clone())))
+            }
             Some(bridge) => self.bridge(namespace, bridge, interface, in_flight),
             None => self.route_input(namespace, interface, in_flight, false),
         }
@@ -285,6 +289,11 @@ impl<'a> Walker<'a> {
         };
         if from.is_some_and(|from| from.index == to.index) && !to.hairpin {
             let reason = DiscardReason::HairpinOff { bridge: bridge.name.clone(), port: to.name.clone() };
+            return Next::End(self.discarded(namespace, reason));
+        }
+        // br_skb_isolated in net/bridge/br_private.h.
+        if from.is_some_and(|from| from.isolated) && to.isolated {
+            let reason = DiscardReason::IsolatedPorts { bridge: bridge.name.clone(), port: to.name.clone() };
             return Next::End(self.discarded(namespace, reason));
         }
         self.steps.push(Step::Bridged { namespace, bridge: bridge.name.clone(), to: Some(to.name.clone()) });

@@ -310,6 +310,7 @@ fn a_port_without_a_listener_is_published_or_asked_elsewhere() {
         address: address("127.0.0.1"),
         port: 9000,
         both_families: false,
+        interface: None,
         held: false,
         owner: "nginx".to_owned(),
         proxy: None,

@@ -119,6 +119,7 @@ impl LargeFixture {
                 address: "::".parse().unwrap(),
                 port: 80,
                 both_families: true,
+                interface: None,
                 held: false,
                 owner: "a server".to_owned(),
                 proxy: None,
