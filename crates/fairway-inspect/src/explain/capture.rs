@@ -111,7 +111,7 @@ fn what(world: &World, interface: &str) -> String {
     }
 }
 
-/// Records the flows on a walk; those of a reply are reversed.
+/// Records the flows on a walk; those of a reply are reversed, but not those of an ICMP error, which is none.
 fn look<'a>(path: &'a PacketWalk, answers: bool, seen: &mut Vec<Seen<'a>>) {
     for step in &path.steps {
         let (Step::Arrives { namespace, interface, tuple } | Step::Leaves { namespace, interface, tuple }) =
@@ -119,7 +119,8 @@ fn look<'a>(path: &'a PacketWalk, answers: bool, seen: &mut Vec<Seen<'a>>) {
         else {
             continue;
         };
-        let tuple = if answers { tuple.reversed() } else { *tuple };
+        let is_error = matches!(tuple.protocol, 1 | 58) && tuple.source_port == 0;
+        let tuple = if answers && !is_error { tuple.reversed() } else { *tuple };
         let known = seen.iter_mut().find(|it| it.namespace == *namespace && it.interface == interface);
         match known {
             Some(known) if known.flows.contains(&tuple) => {}
@@ -154,5 +155,38 @@ fn expression(flows: &[Tuple]) -> String {
     match &each[..] {
         [one] => one.clone(),
         several => format!("({})", several.join(") or (")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fairway_walk::{DiscardReason, End};
+
+    use super::*;
+
+    #[test]
+    fn replies_are_shown_as_their_questions_and_errors_as_they_are() {
+        let tuple = |protocol, source: &str, destination: &str, ports: (u16, u16)| Tuple {
+            protocol,
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            source_port: ports.0,
+            destination_port: ports.1,
+        };
+        for (seen_there, shown) in [
+            (tuple(6, "10.0.0.2", "10.0.0.1", (80, 40_000)), "tcp 10.0.0.1:40000 > 10.0.0.2:80"),
+            (tuple(1, "10.0.0.2", "10.0.0.1", (40_000, 0)), "icmp 10.0.0.1 > 10.0.0.2"),
+            (tuple(1, "10.0.0.254", "10.0.0.1", (0, 0)), "icmp 10.0.0.254 > 10.0.0.1"),
+        ] {
+            let namespace = NamespaceId::HOST;
+            let walk = PacketWalk {
+                steps: vec![Step::Arrives { namespace, interface: "eth0".to_owned(), tuple: seen_there }],
+                end: End::Discarded { namespace, reason: DiscardReason::Unsolicited },
+                counted: Vec::new(),
+            };
+            let mut seen = Vec::new();
+            look(&walk, true, &mut seen);
+            assert_eq!(seen[0].flows[0].to_string(), shown);
+        }
     }
 }
