@@ -2,6 +2,7 @@
 
 mod carrier;
 mod glance;
+mod ipsec;
 mod iptables;
 mod ipvs;
 mod routing;
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 
 use fairway_model::Protocol;
 use fairway_ruleset::{Element, Set, Table};
-use fairway_walk::{Interface, Listener, NetworkNamespace, Survey, echo_sysctl};
+use fairway_walk::{Interface, LinkProgram, Listener, NetworkNamespace, Survey, echo_sysctl};
 pub use glance::{Glance, glance};
 use ipnet::IpNet;
 pub use iptables::tables;
@@ -115,6 +116,13 @@ fn look(name: &str, on_demand: bool) -> Result<Survey, Error> {
     let mut programs = traffic_control::programs().unwrap_or_default();
     for interface in &mut interfaces {
         interface.programs.extend(programs.remove(&interface.index).unwrap_or_default());
+    }
+    // One without IPsec (CONFIG_XFRM_USER) too.
+    if ipsec::has_policies().unwrap_or_default() {
+        let policies = LinkProgram { what: "the IPsec policies".to_owned(), input: true, output: true };
+        // Bridges pass frames without asking them.
+        let routed = interfaces.iter_mut().filter(|it| !it.loopback && it.bridge.is_none());
+        routed.for_each(|interface| interface.programs.push(policies.clone()));
     }
     let (iptables_legacy, unreadable_rules) = iptables::legacy_tables();
     let namespace = NetworkNamespace {

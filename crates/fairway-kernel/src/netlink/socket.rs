@@ -36,6 +36,8 @@ pub enum Protocol {
     Netfilter,
     /// The sockets of programs: sock_diag(7).
     Sockets,
+    /// IPsec: ip-xfrm(8).
+    Ipsec,
 }
 
 /// A message from the kernel.
@@ -89,6 +91,7 @@ impl Socket {
             Protocol::Route => None,
             Protocol::Netfilter => Some(netlink::NETFILTER),
             Protocol::Sockets => Some(netlink::SOCK_DIAG),
+            Protocol::Ipsec => Some(netlink::XFRM),
         };
         let descriptor =
             rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, number)
