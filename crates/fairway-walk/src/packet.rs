@@ -320,7 +320,8 @@ fn made_up_transport(tuple: &Tuple, place: FlowPosition) -> u64 {
         (UDP, _) => bits(4..8),
         (SCTP, FlowPosition::First) => bits(8..12) | bits(14..16),
         (SCTP, _) => bits(4..16),
-        (ICMP | ICMPV6, _) => bits(2..8),
+        // Identifiers are like source ports.
+        (ICMP | ICMPV6, _) => bits(2..4) | bits(6..8),
         _ => 0,
     }
 }
