@@ -217,9 +217,8 @@ impl Committer {
         self.events.emit(events, self.now());
         self.watch_sandbox(&change);
         let is_end = matches!(command, Command::StopSandbox { .. });
-        if is_end || change.sandbox.is_none_or(|id| self.code_before_restart(&id.to_string()).is_none()) {
-            self.notify_exit(&change, exit_code);
-        }
+        let restarts = || change.sandbox.and_then(|id| self.code_before_restart(&id.to_string())).is_some();
+        self.notify_exit(&change, exit_code.filter(|_| is_end || !restarts()));
         Ok((change, attachment))
     }
 

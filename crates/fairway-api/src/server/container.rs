@@ -2,10 +2,10 @@
 
 use std::sync::Weak;
 
-use fairway_core::world::{Command, Refusal, Undecided};
+use fairway_core::world::{Command, Refusal};
 use fairway_model::RefusalKind;
 use fairway_model::process::check_memory;
-use fairway_model::{Rng, Sandbox, SandboxKind};
+use fairway_model::{Sandbox, SandboxKind};
 use hyper::StatusCode;
 use hyper::body::Bytes;
 
@@ -115,10 +115,7 @@ pub(super) fn update(engine: &dyn EngineApi, sandbox: &str, call: &Call) -> Resu
     let update = Command::UpdateSandbox { sandbox: id.to_string(), restart, limits };
     if running {
         // What would be refused must not be limited before.
-        look(engine, |world| match world.clone().apply(update.clone(), engine.now(), &mut Rng::new(0)) {
-            Err(Undecided::Refused(refusal)) => Err(refusal.into()),
-            _ => Ok(()),
-        })?;
+        engine.decide(&look(engine, |world| Ok(world.clone()))?, update.clone())?;
         engine.limit(id, limits)?;
     }
     engine.execute(update)?;
@@ -140,20 +137,8 @@ pub(super) fn prune(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failur
         };
         Ok(world.sandboxes().filter(is_meant).map(|sandbox| sandbox.id.to_string()).collect::<Vec<_>>())
     })?;
-    let mut removed = Vec::new();
-    for id in stopped {
-        match engine.execute(Command::RemoveSandbox { sandbox: id.clone() }) {
-            Ok(_) => removed.push(id),
-            // It was started or removed meanwhile.
-            Err(failure)
-                if matches!(
-                    failure.kind,
-                    FailureKind::Refused(RefusalKind::Conflict | RefusalKind::NotFound)
-                ) => {}
-            Err(failure) => return Err(failure),
-        }
-    }
-    let containers_deleted = (!removed.is_empty()).then_some(removed);
+    let removals = stopped.into_iter().map(|id| (Command::RemoveSandbox { sandbox: id.clone() }, id));
+    let containers_deleted = network::remove_each(engine, removals, RefusalKind::Conflict)?;
     Reply::json(&ContainersDeleted { containers_deleted, space_reclaimed: 0 })
 }
 

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use super::call::Call;
 use super::look;
 use super::reply::Reply;
-use crate::engine_api::{Applied, EngineApi, Failure, FailureKind};
+use crate::engine_api::{Applied, EngineApi, Failure};
 use crate::filter::{Filters, InvalidFilter};
 use crate::types::{
     ConnectRequest, Connected, Created, DisconnectRequest, NetworkCreate, NetworkInspect, NetworksDeleted,
@@ -82,20 +82,27 @@ pub(super) fn prune(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failur
         });
         Ok(meant.map(|network| (network.id, network.name.clone())).collect())
     })?;
-    let mut deleted = Vec::new();
-    for (id, name) in unused {
-        match engine.execute(Command::RemoveNetwork { network: id.to_string() }) {
-            Ok(_) => deleted.push(name),
-            // The network is in use, or removed already.
-            Err(failure)
-                if matches!(
-                    failure.kind,
-                    FailureKind::Refused(RefusalKind::Forbidden | RefusalKind::NotFound)
-                ) => {}
+    let removals =
+        unused.into_iter().map(|(id, name)| (Command::RemoveNetwork { network: id.to_string() }, name));
+    Reply::json(&NetworksDeleted { networks_deleted: remove_each(engine, removals, RefusalKind::Forbidden)? })
+}
+
+/// Removes objects, each by a command, and returns the names of those that are gone by it, if any. One that is used by now,
+/// as a refusal of the kind `in_use` says, or was removed meanwhile, is left alone.
+pub(super) fn remove_each(
+    engine: &dyn EngineApi,
+    removals: impl Iterator<Item = (Command, String)>,
+    in_use: RefusalKind,
+) -> Result<Option<Vec<String>>, Failure> {
+    let mut removed = Vec::new();
+    for (command, name) in removals {
+        match engine.execute(command) {
+            Ok(_) => removed.push(name),
+            Err(failure) if [in_use.into(), RefusalKind::NotFound.into()].contains(&failure.kind) => {}
             Err(failure) => return Err(failure),
         }
     }
-    Reply::json(&NetworksDeleted { networks_deleted: (!deleted.is_empty()).then_some(deleted) })
+    Ok((!removed.is_empty()).then_some(removed))
 }
 
 /// Parses the filter `until`: what was created before that time matches. It is a time as RFC 3339, also without a zone,

@@ -279,15 +279,15 @@ fn more_refusals_than_one_message_can_hold_all_arrive() {
     assert_eq!(relay.client.describe().unwrap().len(), 1);
 }
 
+/// The two ends of a connection.
+fn connection() -> (OwnedFd, OwnedFd) {
+    let (family, kind) = (rustix::net::AddressFamily::UNIX, rustix::net::SocketType::SEQPACKET);
+    rustix::net::socketpair(family, kind, rustix::net::SocketFlags::CLOEXEC, None).unwrap()
+}
+
 #[test]
 fn a_response_to_another_request_closes_the_connection() {
-    let (ours, theirs) = rustix::net::socketpair(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::SEQPACKET,
-        rustix::net::SocketFlags::CLOEXEC,
-        None,
-    )
-    .unwrap();
+    let (ours, theirs) = connection();
     let hello = br#"{"Hello":{"version":"1","pid":1,"confinement":[],"missing":[],"has_counters":true}}"#;
     let late = br#"{"Changed":[]}"#;
     for answer in [hello.as_slice(), late, late] {
@@ -405,13 +405,7 @@ fn a_held_port_survives_the_daemon() {
 
 #[test]
 fn a_relay_of_one_connection_ends_with_it() {
-    let (ours, theirs) = rustix::net::socketpair(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::SEQPACKET,
-        rustix::net::SocketFlags::CLOEXEC,
-        None,
-    )
-    .unwrap();
+    let (ours, theirs) = connection();
     let thread = thread::spawn(move || super::run(theirs, super::Configuration::default()));
     let client = RelayClient::greet(ours).unwrap();
     let servers = Record::HostServers(vec![IpAddr::V4(Ipv4Addr::LOCALHOST).into()]);

@@ -146,9 +146,9 @@ impl<'a> Walker<'a> {
             return self.discarded(namespace, DiscardReason::Broadcast(tuple.destination));
         }
         if matches!(tuple.protocol, 1 | 58) {
-            let ignores = if tuple.source.is_ipv4() { place.ignores_echo.0 } else { place.ignores_echo.1 };
+            let ipv4 = tuple.source.is_ipv4();
+            let ignores = if ipv4 { place.ignores_echo.0 } else { place.ignores_echo.1 };
             if ignores && in_flight.packet.echoes() == Some(false) {
-                let ipv4 = tuple.source.is_ipv4();
                 return self.discarded(namespace, DiscardReason::EchoIgnored { ipv4 });
             }
             return End::Delivered {

@@ -161,7 +161,7 @@ pub(super) fn endpoint(declared: &EndpointSettings, present: &EndpointSettings) 
     differs.map(|(what, present, declared)| change(what, Some(present), Some(declared)))
 }
 
-/// The ports to unpublish and to publish. What stays is among both where it cannot be told apart from what goes.
+/// The ports to unpublish and to publish. What stays is among both where it cannot be distinguished from what goes.
 pub(super) fn ports(declared: &PortMap, present: &PortMap) -> (PortMap, PortMap) {
     let (mut removed, mut added) = (PortMap::new(), PortMap::new());
     let keys: BTreeSet<&String> = declared.keys().chain(present.keys()).collect();
