@@ -2,7 +2,7 @@
 
 use fairway_containers::{Container, Mode};
 use fairway_inspect::explain::Capture;
-use fairway_inspect::graph::{Element, Picture, Walk, elements, layout_without_story};
+use fairway_inspect::graph::{Collapse, Element, Picture, Walk, elements, layout_without_story};
 use fairway_inspect::trace::{PacketTimeline, TraceMessage};
 use serde::Serialize;
 
@@ -41,6 +41,8 @@ pub(crate) struct Drawn {
     title: String,
     width: i32,
     height: i32,
+    /// Whether some sandboxes are drawn as one box.
+    collapsed: bool,
     elements: Vec<Element>,
 }
 
@@ -97,10 +99,12 @@ struct PacketStep {
 }
 
 impl Drawn {
-    pub(crate) fn new(picture: &Picture) -> Self {
-        let drawing = layout_without_story(picture);
+    pub(crate) fn new(mut picture: Picture, collapse: Collapse) -> Self {
+        picture.collapse(collapse);
+        let drawing = layout_without_story(&picture);
         Self {
-            host: picture.host.clone(),
+            collapsed: picture.networks.iter().any(|network| !network.collapsed.is_empty()),
+            host: picture.host,
             elements: elements(&drawing),
             title: drawing.title,
             width: drawing.width,
@@ -109,10 +113,11 @@ impl Drawn {
     }
 }
 
-impl From<Answer> for DrawnAnswer {
-    fn from(answer: Answer) -> Self {
+impl DrawnAnswer {
+    pub(crate) fn new(answer: Answer, collapse: Collapse) -> Self {
         let Answer { picture, captures, branches, not_walked, planned } = answer;
-        Self { picture: Drawn::new(&picture), walk: picture.walk, captures, branches, not_walked, planned }
+        let walk = picture.walk.clone();
+        Self { picture: Drawn::new(picture, collapse), walk, captures, branches, not_walked, planned }
     }
 }
 
@@ -219,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_picture_has_the_ends_that_can_be_asked_for() {
-        let drawn = Drawn::new(&Picture { host: "harbour".to_owned(), ..Picture::default() });
+        let picture = Picture { host: "harbour".to_owned(), ..Picture::default() };
+        let drawn = Drawn::new(picture, Collapse::Large);
         let value = serde_json::to_value(&drawn).unwrap();
         let endpoints: Vec<&serde_json::Value> =
             value["Elements"].as_array().unwrap().iter().map(|it| &it["Endpoint"]["Name"]).collect();

@@ -1,5 +1,7 @@
 //! What a request asks for, by its path and query.
 
+use fairway_inspect::graph::Collapse;
+
 use crate::asset::{self, Asset};
 use crate::guard::Purpose;
 
@@ -18,13 +20,18 @@ pub(crate) enum Route {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Data {
     /// The picture of all networks.
-    Picture,
+    Picture {
+        /// Which of them are collapsed.
+        collapse: Collapse,
+    },
     /// The way of a packet, in words and drawn over the picture.
     Explain {
         /// The sender, as `explain` has it.
         from: String,
         /// The destination.
         to: String,
+        /// Which networks are collapsed.
+        collapse: Collapse,
     },
     /// The table of containers.
     Containers,
@@ -51,11 +58,13 @@ impl Route {
             let found = form_urlencoded::parse(query.as_bytes()).find(|(known, _)| known == name);
             found.map(|(_, value)| value.into_owned()).filter(|value| !value.is_empty())
         };
+        let collapse = || parameter("collapse").and_then(|name| name.parse().ok()).unwrap_or_default();
         Some(Self::Data(match path {
-            "/data/picture" => Data::Picture,
+            "/data/picture" => Data::Picture { collapse: collapse() },
             "/data/explain" => Data::Explain {
                 from: parameter("from").unwrap_or_default(),
                 to: parameter("to").unwrap_or_default(),
+                collapse: collapse(),
             },
             "/data/containers" => Data::Containers,
             "/data/findings" => Data::Findings,
@@ -83,7 +92,9 @@ mod tests {
     fn queries_are_decoded() {
         let route = Route::of("/data/explain", "from=web+1&to=%5Bfd00%3A%3A1%5D%3A80");
         let (from, to) = ("web 1".to_owned(), "[fd00::1]:80".to_owned());
-        assert_eq!(route, Some(Route::Data(Data::Explain { from, to })));
+        assert_eq!(route, Some(Route::Data(Data::Explain { from, to, collapse: Collapse::Large })));
+        let route = Route::of("/data/picture", "collapse=never");
+        assert_eq!(route, Some(Route::Data(Data::Picture { collapse: Collapse::Never })));
         let route = Route::of("/data/trace", "from=&to=web");
         assert_eq!(route, Some(Route::Data(Data::Trace { from: None, to: Some("web".to_owned()) })));
     }

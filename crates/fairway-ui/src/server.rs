@@ -178,12 +178,13 @@ impl Server {
 
     async fn data(&self, data: Data) -> Result<Response<Content>, Failure> {
         match data {
-            Data::Picture => {
-                let drawn = self.call(|source| Ok(Drawn::new(&source.picture()?))).await?;
-                Ok(reply::json(&drawn))
+            Data::Picture { collapse } => {
+                let drawn = self.call(move |source| Ok(Drawn::new(source.picture()?, collapse)));
+                Ok(reply::json(&drawn.await?))
             }
-            Data::Explain { from, to } => {
-                let answer = self.call(move |source| Ok(DrawnAnswer::from(source.explain(&from, &to)?)));
+            Data::Explain { from, to, collapse } => {
+                let answer =
+                    self.call(move |source| Ok(DrawnAnswer::new(source.explain(&from, &to)?, collapse)));
                 Ok(reply::json(&answer.await?))
             }
             Data::Containers => Ok(reply::json(&self.call(|source| Ok(rows(&source.containers()?))).await?)),

@@ -70,7 +70,7 @@ fn items(picture: &Picture, drawing: &Drawing) -> Vec<(Sample, String)> {
     let boxes = [
         (BoxKind::Again, "a further place of a sandbox"),
         (BoxKind::Stopped, "does not run"),
-        (BoxKind::Collapsed, "several sandboxes; --expand draws each"),
+        (BoxKind::Collapsed, "several sandboxes; expand to draw each"),
     ];
     let boxes = boxes.into_iter().filter(|(kind, _)| boxed(*kind));
     items.extend(boxes.map(|(kind, words)| (Sample::Box(kind), words.to_owned())));

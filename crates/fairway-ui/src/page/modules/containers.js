@@ -42,6 +42,11 @@ export class Containers {
     this.show();
   }
 
+  /** The names of those that can be asked for. */
+  names() {
+    return this.rows.map((row) => row.Endpoint).filter(Boolean);
+  }
+
   fail(message) {
     this.body.replaceChildren();
     this.summary.textContent = message;

@@ -20,10 +20,16 @@ let shown = { view: "explain", from: "", to: "", words: "" };
 let asked = { from: "", to: "" };
 let answered = "";
 let newest = 0;
+/** Whether each sandbox is drawn, also of networks with many. */
+let expanded = false;
 
 const picture = new Picture(pick);
 const containers = new Containers({
-  find: (name) => picture.find(name),
+  find: async (name) => {
+    if (picture.find(name) || expanded) return;
+    await expand(true);
+    picture.find(name);
+  },
   pick: (end, name) => {
     byId(end).value = name;
     submit();
@@ -31,6 +37,13 @@ const containers = new Containers({
   search: settled(300, (words) => shown.view === "containers" && go({ ...shown, words }, true)),
 });
 const trace = new Trace((from, to) => go({ view: "trace", from, to }));
+
+/** Draws each sandbox, or one box for the many of a network. */
+function expand(wanted) {
+  expanded = wanted;
+  byId("expand").setAttribute("aria-pressed", expanded);
+  return look();
+}
 
 /** Goes to a view, as its link does. */
 function go(to, replace = false) {
@@ -98,9 +111,10 @@ async function look(moves = false) {
   const number = ++newest;
   const question = asked;
   const current = () => number === newest;
+  const drawn = { collapse: expanded ? "never" : "large" };
   try {
     if (question.from && question.to) {
-      const answer = await get("explain", question);
+      const answer = await get("explain", { ...question, ...drawn });
       if (!current()) return;
       draw(answer.Picture);
       if (moves) picture.showWay();
@@ -114,7 +128,7 @@ async function look(moves = false) {
     }
     answered = "";
     showNoQuestion();
-    const drawing = await get("picture");
+    const drawing = await get("picture", drawn);
     if (!current()) return;
     draw(drawing);
     if (moves) picture.fit();
@@ -122,16 +136,23 @@ async function look(moves = false) {
     if (!current()) return;
     answered = "";
     showFailure(question, error.message);
-    if (question.from && question.to) get("picture").then((drawing) => current() && draw(drawing), () => {});
+    if (question.from && question.to) get("picture", drawn).then((drawing) => current() && draw(drawing), () => {});
   }
 }
 
 function draw(drawing) {
   byId("host").textContent = drawing.Host;
   document.title = `${drawing.Host} · Fairway`;
+  byId("expand").hidden = !drawing.Collapsed && !expanded;
   if (!picture.draw(drawing)) return;
   hint();
-  byId("endpoints").replaceChildren(...picture.names().map((value) => html("option", { value })));
+  suggest();
+}
+
+/** Suggests what is drawn, and the containers, of which some may not be drawn each. */
+function suggest() {
+  const names = new Set([...picture.names(), ...containers.names()]);
+  byId("endpoints").replaceChildren(...[...names].map((value) => html("option", { value })));
 }
 
 function clear() {
@@ -142,6 +163,7 @@ function clear() {
 async function list() {
   try {
     containers.take(await get("containers"));
+    suggest();
   } catch (error) {
     containers.fail(error.message);
   }
@@ -225,6 +247,7 @@ function begin() {
     submit();
   });
   byId("question").addEventListener("input", hint);
+  byId("expand").addEventListener("click", () => expand(!expanded));
   byId("swap").addEventListener("click", () => {
     [byId("from").value, byId("to").value] = [byId("to").value, byId("from").value];
     submit();

@@ -194,6 +194,42 @@ fn what_changes_is_shown_without_being_asked_for() {
 }
 
 #[test]
+fn many_sandboxes_are_one_box_until_each_is_wanted() {
+    fairway_lab::run(|lab| {
+        let mut town = Town::new(lab);
+        let _many: Vec<_> =
+            (0..14).map(|number| town.stage.sandbox(&format!("job{number}"), &["app"], &[])).collect();
+        let (browser, boxes) = (&mut town.browser, "document.querySelectorAll('#picture .collapsed').length");
+        // One is in the legend.
+        browser.wait_for(&format!("{boxes} === 2"));
+        assert_eq!(browser.value("document.querySelector('#picture [data-name=job3]')"), json!(null));
+        keep("collapsed", &browser.screenshot());
+        // Those of the way of a packet are drawn, and the others can be asked for all the same.
+        browser.wait_for(
+            "[...document.querySelectorAll('#endpoints option')].some((it) => it.value === 'job3')",
+        );
+        browser.value("document.querySelector('#from').focus()");
+        browser.write("job3");
+        browser.value("document.querySelector('#to').focus()");
+        browser.write("web");
+        browser.press("Enter");
+        browser.wait_for(&shows("#panel-explain", "job3 → web"));
+        browser.wait_for("document.querySelector('#picture [data-name=job3]')");
+        assert_eq!(browser.value(boxes), json!(2));
+        // A container that is looked for is drawn.
+        browser.click("#tab-containers");
+        browser.click("#panel-containers [aria-label='Show job9 in the picture']");
+        browser.wait_for(
+            "document.querySelector('#picture [data-name=job9]')?.getAttribute('tabindex') === '0'",
+        );
+        browser.wait_for(&format!("{boxes} === 0"));
+        browser.click("#expand[aria-pressed=true]");
+        browser.wait_for(&format!("{boxes} === 2"));
+        town.assert_content();
+    });
+}
+
+#[test]
 fn a_live_trace_is_paused_and_filtered() {
     fairway_lab::run(|lab| {
         let mut town = Town::new(lab);
