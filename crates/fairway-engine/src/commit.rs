@@ -133,6 +133,8 @@ impl Committer {
     /// Completes a request with the state of the interface that it names.
     fn with_parent(&self, mut request: CreateNetwork) -> Result<CreateNetwork, ApplyError> {
         let Some(parent) = request.options.get(PARENT_OPTION) else { return Ok(request) };
+        // A network that was removed a moment ago may not have given the interface back yet.
+        self.applier.background.wait_for_all();
         match request.driver.as_str() {
             "lan" => request.uplink = self.applier.links(|links| links.uplink(parent))?.map(Box::new),
             "macvlan" => request.parent = self.applier.links(|links| links.macvlan_parent(parent))?,

@@ -58,7 +58,7 @@ pub use launch::{Launched, launch};
 pub use log::{LogError, LogOptions, print_log};
 pub use running::Running;
 pub use supervisor::{Detached, Ending, Order, detach};
-pub use user::{Identity, UnknownUser, User, find_user};
+pub use user::{Identity, User, UserError, find_user};
 
 /// The network namespace of a process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

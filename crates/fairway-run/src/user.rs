@@ -28,21 +28,33 @@ pub struct User {
     pub home: String,
 }
 
-/// A name that is in no file, in Docker's words.
+/// The largest number of a user or a group, as Docker has it.
+const LARGEST: u32 = i32::MAX.cast_unsigned();
+
+/// Why there is no such user, in Docker's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unable to find {what} {name}: no matching entries in {file} file")]
-pub struct UnknownUser {
-    what: &'static str,
-    name: String,
-    file: &'static str,
+pub enum UserError {
+    /// A name that is in no file.
+    #[error("unable to find {what} {name}: no matching entries in {file} file")]
+    Unknown {
+        /// `user` or `group`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The file that was searched.
+        file: &'static str,
+    },
+    /// A number that is none of a user or a group.
+    #[error("uids and gids must be in range 0-{LARGEST}, and {0} is not")]
+    Range(String),
 }
 
 /// The user that `USER[:GROUP]` means below a root directory, where empty means root, with further groups; none if neither
 /// is given.
 ///
 /// # Errors
-/// [`UnknownUser`]: a name that is in no file.
-pub fn find_user(root: &Path, user: &str, groups: &[String]) -> Result<Option<User>, UnknownUser> {
+/// [`UserError`]
+pub fn find_user(root: &Path, user: &str, groups: &[String]) -> Result<Option<User>, UserError> {
     if user.is_empty() && groups.is_empty() {
         return Ok(None);
     }
@@ -54,17 +66,18 @@ pub fn find_user(root: &Path, user: &str, groups: &[String]) -> Result<Option<Us
     resolve(user, groups, &read("etc/passwd"), &read("etc/group")).map(Some)
 }
 
-fn resolve(user: &str, further: &[String], passwd: &str, group: &str) -> Result<User, UnknownUser> {
+fn resolve(user: &str, further: &[String], passwd: &str, group: &str) -> Result<User, UserError> {
     let (name, own_group) = user.split_once(':').map_or((user, ""), |(name, group)| (name, group));
     let name = if name.is_empty() { "0" } else { name };
     let entry = passwd.lines().map(fields).find(|entry| is(entry, name));
     let field = |number: usize| entry.as_ref().and_then(|entry| entry.get(number).copied());
-    let unknown = || UnknownUser { what: "user", name: name.to_owned(), file: "passwd" };
-    let number = field(2).unwrap_or(name).parse().map_err(|_| unknown())?;
+    let unknown = || UserError::Unknown { what: "user", name: name.to_owned(), file: "passwd" };
+    let number = parse_number(field(2).unwrap_or(name))?.ok_or_else(unknown)?;
     let find_group = |name: &str| {
         let entry = group.lines().map(fields).find(|entry| is(entry, name));
-        let number = entry.and_then(|entry| entry.get(2)?.parse().ok()).or_else(|| name.parse().ok());
-        number.ok_or_else(|| UnknownUser { what: "group", name: name.to_owned(), file: "group" })
+        let found = entry.as_ref().and_then(|entry| entry.get(2).copied()).unwrap_or(name);
+        let unknown = || UserError::Unknown { what: "group", name: name.to_owned(), file: "group" };
+        parse_number(found)?.ok_or_else(unknown)
     };
     let (own, mut groups) = match own_group {
         "" => {
@@ -73,8 +86,8 @@ fn resolve(user: &str, further: &[String], passwd: &str, group: &str) -> Result<
                 field(0).is_some_and(|name| members.split(',').any(|member| member == name))
             };
             let of_user = group.lines().map(fields).filter(listed);
-            let numbers = of_user.filter_map(|entry| entry.get(2)?.parse().ok()).collect::<Vec<u32>>();
-            (field(3).and_then(|text| text.parse().ok()).unwrap_or_default(), numbers)
+            let numbers = of_user.filter_map(|entry| parse_number(entry.get(2)?).ok()?).collect::<Vec<u32>>();
+            (field(3).and_then(|text| parse_number(text).ok()?).unwrap_or_default(), numbers)
         }
         name => (find_group(name)?, Vec::new()),
     };
@@ -83,6 +96,13 @@ fn resolve(user: &str, further: &[String], passwd: &str, group: &str) -> Result<
     }
     let home = field(5).filter(|home| !home.is_empty()).unwrap_or("/").to_owned();
     Ok(User { identity: Identity { user: number, group: own, groups }, home })
+}
+
+/// The number that a text is; none if it is a name.
+fn parse_number(text: &str) -> Result<Option<u32>, UserError> {
+    let Ok(number) = text.parse::<i128>() else { return Ok(None) };
+    let id = u32::try_from(number).ok().filter(|id| *id <= LARGEST);
+    id.map(Some).ok_or_else(|| UserError::Range(text.to_owned()))
 }
 
 fn fields(line: &str) -> Vec<&str> {
@@ -137,12 +157,17 @@ mod tests {
     }
 
     #[test]
-    fn names_in_no_file_are_refused() {
+    fn unknown_names_and_impossible_numbers_are_refused() {
         let error = "unable to find user who: no matching entries in passwd file".to_owned();
         assert_eq!(found("who", &[]), Err(error));
         let error = "unable to find group who: no matching entries in group file";
         assert_eq!(found("web:who", &[]), Err(error.to_owned()));
         assert_eq!(found("web", &["who"]), Err(error.to_owned()));
-        assert!(found("-1", &[]).is_err());
+        // setuid(2) takes the largest for "unchanged".
+        for (user, number) in [("-1", "-1"), ("4294967295", "4294967295"), ("0:2147483648", "2147483648")] {
+            let error = format!("uids and gids must be in range 0-2147483647, and {number} is not");
+            assert_eq!(found(user, &[]), Err(error));
+        }
+        assert!(found("", &["4294967295"]).is_err());
     }
 }

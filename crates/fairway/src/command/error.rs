@@ -17,7 +17,7 @@ use super::template::{TemplateError, Unshowable};
 use crate::daemon::DaemonError;
 use crate::install::InstallError;
 use fairway_run::cgroup::LimitError;
-use fairway_run::{Failure as ProcessFailure, LaunchError, LogError, UnknownCapability, UnknownUser};
+use fairway_run::{Failure as ProcessFailure, LaunchError, LogError, UnknownCapability, UserError};
 
 /// Why a command failed.
 #[derive(Debug, Error)]
@@ -52,7 +52,7 @@ pub(super) enum CommandError {
     #[error(transparent)]
     Capability(#[from] UnknownCapability),
     #[error(transparent)]
-    User(#[from] UnknownUser),
+    User(#[from] UserError),
     #[error(transparent)]
     Limit(#[from] LimitError),
     #[error(transparent)]

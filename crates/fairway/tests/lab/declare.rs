@@ -82,6 +82,31 @@ fn a_file_makes_networks_and_a_sandbox_that_is_reached() {
 }
 
 #[test]
+fn networks_of_every_driver_are_left_alone_the_second_time() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let file = "
+name: shop
+networks:
+  bridge: {enable_ipv6: true}
+  internal: {driver_opts: {com.docker.network.internal: 'true'}}
+  ptp: {driver: ptp}
+  routed: {driver: routed}
+  macvlan: {driver: macvlan, driver_opts: {parent: eth0}, ipam: {config: [{subnet: 10.61.0.0/24}]}}
+  common: {config_only: true, ipam: {config: [{subnet: 172.29.0.0/16}]}}
+  configured: {config_from: common}
+sandboxes:
+  one: {networks: [bridge, internal, ptp, routed]}
+  two: {networks: [macvlan, configured]}
+";
+        let lines = applied(&stage, file, "");
+        assert_eq!(lines.lines().count(), 9, "{lines}");
+        assert_eq!(applied(&stage, file, ""), "unchanged");
+        assert_eq!(applied(&stage, &printed(&stage, "export"), ""), "unchanged");
+    });
+}
+
+#[test]
 fn what_a_file_no_longer_has_is_pruned() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);

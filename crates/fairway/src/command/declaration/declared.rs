@@ -144,7 +144,10 @@ impl Reader {
             internal: keys.internal.unwrap_or_default(),
             attachable: keys.attachable.unwrap_or_default(),
             config_only: keys.config_only.unwrap_or_default(),
-            config_from: keys.config_from.map(|network| ConfigReference { network }),
+            config_from: keys.config_from.map(|key| ConfigReference {
+                // A network that the file does not have may be there already.
+                network: self.names.get(&key).cloned().unwrap_or(key),
+            }),
             ipam: Some(Ipam {
                 driver: ipam.driver.unwrap_or_else(|| "default".to_owned()),
                 options: ipam.options,

@@ -51,7 +51,7 @@ pub(super) fn network(
         return found;
     }
     compare("labels", &labels(&present.labels), &labels(&declared.labels));
-    compare("internal", &present.internal.to_string(), &declared.internal.to_string());
+    compare("internal", &present.internal.to_string(), &is_internal(declared).to_string());
     for (what, present, declared) in [
         ("enable_ipv4", present.enable_ipv4, declared.enable_ipv4),
         ("enable_ipv6", present.enable_ipv6, declared.enable_ipv6),
@@ -96,6 +96,19 @@ fn options(
     }
 }
 
+/// Whether a network that is created so is internal, as the daemon shows it: a ptp network, and one of macvlan without a
+/// parent, has no way out in any case.
+fn is_internal(declared: &NetworkCreate) -> bool {
+    let option = |name: &str| declared.options.get(name).map(String::as_str);
+    declared.internal
+        || option("com.docker.network.internal").is_some_and(|value| value.parse() == Ok(true))
+        || match declared.driver.as_str() {
+            "ptp" => true,
+            "macvlan" => option("parent").is_none(),
+            _ => false,
+        }
+}
+
 /// Whether a subnet has all that is declared of it.
 fn satisfies(present: &IpamConfig, declared: &IpamConfig) -> bool {
     let given = |declared: &str, present: &str| declared.is_empty() || declared == present;
@@ -134,8 +147,7 @@ pub(super) fn sandbox(declared: &Sandbox, present: &ContainerInspect) -> Option<
         ("extra_hosts", there.extra_hosts.join(", "), wanted.host_config.extra_hosts.join(", ")),
         ("expose", ports(&present.config.exposed_ports).join(", "), ports(&wanted.exposed_ports).join(", ")),
     ];
-    let differs = parts.iter().find(|(_, present, declared)| present != declared);
-    differs.map(|(what, present, declared)| change(what, Some(present), Some(declared)))
+    changes(&parts)
 }
 
 /// In what an endpoint is other than declared. A MAC address that is not declared is as good as any.
@@ -157,8 +169,7 @@ pub(super) fn endpoint(declared: &EndpointSettings, present: &EndpointSettings) 
         ("driver_opts", options(&present.driver_opts), options(&declared.driver_opts)),
         ("gw_priority", present.gw_priority.to_string(), declared.gw_priority.to_string()),
     ];
-    let differs = parts.iter().find(|(_, present, declared)| present != declared);
-    differs.map(|(what, present, declared)| change(what, Some(present), Some(declared)))
+    changes(&parts)
 }
 
 /// The ports to unpublish and to publish. What stays is among both where it cannot be distinguished from what goes.
@@ -233,6 +244,14 @@ fn text(subnet: &IpamConfig) -> String {
     }
     parts.extend(subnet.auxiliary_addresses.iter().map(|(name, it)| format!("{name}={it}")));
     parts.join(" ")
+}
+
+/// The parts that are other than declared; none if all are the same.
+fn changes(parts: &[(&str, String, String)]) -> Option<String> {
+    let differing = parts.iter().filter(|(_, present, declared)| present != declared);
+    let texts: Vec<String> =
+        differing.map(|(what, present, declared)| change(what, Some(present), Some(declared))).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// `option fairway.isolate: none -> true`.

@@ -20,6 +20,22 @@ fn plugin(options: Value, ipam: Value) -> Value {
 }
 
 #[test]
+fn a_described_network_follows_another_on_its_interface_at_once() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let ipam = json!({"subnet": "10.10.50.0/24", "gateway": LAN, "rangeStart": "10.10.50.100"});
+        let described = plugin(json!({"parent": "eth0"}), ipam);
+        for number in 0..6 {
+            let runtime = Runtime::new(&stage, "1.0.0", &format!("lan{number}"), described.clone());
+            let (_web, path) = runtime.namespace(&format!("web{number}"));
+            let at = Attachment::of("web", &path);
+            runtime.add(at, &json!({})).unwrap();
+            runtime.delete(at).unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_described_network_takes_the_lan_over_with_its_first_container() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
