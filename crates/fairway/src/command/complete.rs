@@ -1,12 +1,15 @@
 //! Completions: the shell asks this program, which asks the daemon for the names that it knows.
 
 use std::ffi::{OsStr, OsString};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
 use fairway_api::Client;
 use fairway_core::world::NETWORK_OPTIONS;
+use fairway_kernel::system::inherit::unblock_signals;
 use fairway_model::Driver;
 
 use super::known::{self, Kind};
@@ -15,9 +18,13 @@ use super::{Arguments, DEFAULT_HOST};
 /// The environment variable by which a shell's script asks: the name of the shell.
 const VARIABLE: &str = "FAIRWAY_COMPLETE";
 
+/// How long a shell waits for the daemon's names.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Answers a shell; false if no shell asks.
 pub(super) fn answer(arguments: &[OsString]) -> Result<bool, clap::Error> {
-    let command = || with_names(Arguments::command());
+    let host = host(arguments);
+    let command = || with_names(Arguments::command(), &host);
     CompleteEnv::with_factory(command).var(VARIABLE).try_complete(arguments, None)
 }
 
@@ -33,16 +40,19 @@ pub(super) fn script(shell: &str) -> Option<String> {
 }
 
 /// Has the arguments of all commands completed that are names of the daemon's objects.
-fn with_names(command: Command) -> Command {
-    command.mut_args(with_name).mut_subcommands(with_names)
+fn with_names(command: Command, host: &str) -> Command {
+    command.mut_args(|arg| with_name(arg, host)).mut_subcommands(|command| with_names(command, host))
 }
 
-fn with_name(arg: Arg) -> Arg {
+fn with_name(arg: Arg, host: &str) -> Arg {
     let positional = arg.is_positional();
+    let names = |kind, words| names(host.to_owned(), kind, words);
     let completer = match arg.get_id().as_str() {
         "container" | "containers" | "sandboxes" if positional => names(Kind::Sandbox, &[]),
         "names" if positional => names(Kind::Any, &[]),
         "from" | "to" if positional => names(Kind::Sandbox, &["host", "lan"]),
+        "path" => names(Kind::Sandbox, &["host", "lan"]),
+        "link" => names(Kind::Sandbox, &[]),
         "network" | "networks" | "config_from" => names(Kind::Network, &[]),
         "driver" => ArgValueCompleter::new(|current: &OsStr| {
             matching(current, Driver::CREATABLE.map(|it| it.0.name()))
@@ -56,12 +66,23 @@ fn with_name(arg: Arg) -> Arg {
 }
 
 /// The names that the daemon knows, and these words.
-fn names(kind: Kind, words: &'static [&'static str]) -> ArgValueCompleter {
+fn names(host: String, kind: Kind, words: &'static [&'static str]) -> ArgValueCompleter {
     ArgValueCompleter::new(move |current: &OsStr| {
-        let known = Client::new(&host()).map(|mut client| known::names(&mut client, kind));
         let words = words.iter().map(|word| (*word).to_owned());
-        matching(current, known.unwrap_or_default().into_iter().chain(words))
+        matching(current, known(host.clone(), kind).into_iter().chain(words))
     })
+}
+
+/// The names that the daemon knows; none where it does not answer soon, since the shell waits for them.
+fn known(host: String, kind: Kind) -> Vec<String> {
+    // They were held for the daemon; a user who does not want to wait sends them.
+    let _ = unblock_signals();
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let known = Client::new(&host).map(|mut client| known::names(&mut client, kind));
+        let _ = sender.send(known.unwrap_or_default());
+    });
+    receiver.recv_timeout(PATIENCE).unwrap_or_default()
 }
 
 fn matching(current: &OsStr, words: impl IntoIterator<Item = impl Into<String>>) -> Vec<CompletionCandidate> {
@@ -70,8 +91,18 @@ fn matching(current: &OsStr, words: impl IntoIterator<Item = impl Into<String>>)
     words.map(CompletionCandidate::new).collect()
 }
 
-/// The daemon of the shell; flags on the line do not count.
+/// The daemon that is meant by the line, before its command, or by the shell.
 #[expect(clippy::disallowed_methods, reason = "a shell has no other way to say which daemon it means")]
-fn host() -> String {
-    std::env::var("FAIRWAY_HOST").unwrap_or_else(|_| DEFAULT_HOST.to_owned())
+fn host(arguments: &[OsString]) -> String {
+    // The line begins after this program, `--`, and the name by which the shell knows it.
+    let mut words = arguments.iter().skip(3).map_while(|word| word.to_str());
+    let of_line = loop {
+        match words.next() {
+            Some("-H" | "--host") => break words.next().map(str::to_owned),
+            Some(word) if word.starts_with("--host=") => break word.split('=').nth(1).map(str::to_owned),
+            Some(word) if word.starts_with('-') => {}
+            _ => break None,
+        }
+    };
+    of_line.or_else(|| std::env::var("FAIRWAY_HOST").ok()).unwrap_or_else(|| DEFAULT_HOST.to_owned())
 }

@@ -82,7 +82,7 @@ const FLAGS: [(&[&str], &str); 14] = [
 ];
 
 /// Commands of Docker's, and what to do instead.
-const COMMANDS: [(&[&str], &str); 7] = [
+const COMMANDS: [(&[&str], &str); 8] = [
     (&["stats"], "packets and bytes are shown by fairway network stats, processes by fairway top"),
     (
         &[
@@ -91,7 +91,7 @@ const COMMANDS: [(&[&str], &str); 7] = [
         ],
         "Fairway has no images, it runs programs of this host: fairway run -- COMMAND",
     ),
-    (&["cp", "diff", "export", "volume"], "a sandbox sees the files of this host: use them directly"),
+    (&["cp", "diff", "volume"], "a sandbox sees the files of this host: use them directly"),
     (
         &["create"],
         "start it at once with fairway run, or make a namespace without a process with fairway sandbox create",
@@ -102,7 +102,11 @@ const COMMANDS: [(&[&str], &str); 7] = [
     ),
     (&["container"], "leave the word out: fairway run, fairway ps, fairway rm"),
     (
-        &["compose", "config", "node", "plugin", "secret", "service", "stack", "swarm"],
+        &["compose"],
+        "Fairway makes the networks of a Compose file, and says how to start its services: fairway apply -f compose.yaml",
+    ),
+    (
+        &["config", "node", "plugin", "secret", "service", "stack", "swarm"],
         "Fairway runs one command at a time on one host: put the commands into a script",
     ),
 ];

@@ -24,12 +24,12 @@ pub(super) enum NetworkCommand {
     /// Create a network
     Create(create::CreateOptions),
     /// List networks
-    #[command(visible_alias = "list")]
+    #[command(alias = "list")]
     Ls(list::ListNetworks),
     /// Display detailed information on one or more networks
     Inspect(InspectNetworks),
     /// Remove one or more networks
-    #[command(visible_alias = "remove")]
+    #[command(alias = "remove")]
     Rm(RemoveNetworks),
     /// Remove all unused networks
     Prune(PruneNetworks),

@@ -86,6 +86,19 @@ fn names_drivers_and_options_are_completed() {
         }
     }
     assert_eq!(completed(UNUSED, &["network", "connect", "fr"]), [""; 0], "no daemon is no reason to fail");
+    for words in [["-H", &daemon.host], ["-D", &format!("--host={}", daemon.host)]] {
+        assert_eq!(completed(UNUSED, &[words[0], words[1], "exec", "w"]), ["web"]);
+    }
+    let lists = completed(UNUSED, &["network", ""]);
+    assert!(lists.contains(&"ls".to_owned()) && lists.contains(&"rm".to_owned()), "{lists:?}");
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_holds_up_no_shell() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("silent.sock");
+    let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    assert_eq!(completed(&format!("unix://{}", path.display()), &["exec", "w"]), [""; 0]);
 }
 
 #[test]

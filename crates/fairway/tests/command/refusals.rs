@@ -136,7 +136,7 @@ fn what_only_docker_has_is_refused_with_what_to_do() {
         ("run -v /a:/b x", "found: a sandbox sees the files of this host", 125),
         ("run --cpu-shares=5 x", "found: Fairway limits memory, processors and processes", 125),
         ("run --userns host x", "found: users are those of this host", 125),
-        ("compose up", "'compose': Fairway runs one command at a time", 1),
+        ("compose up", "'compose': Fairway makes the networks of a Compose file", 1),
         ("network create --scope swarm x", "unexpected argument '--scope' found\n", 125),
     ] {
         let output = fairway(UNUSED, &line.split(' ').collect::<Vec<_>>());
