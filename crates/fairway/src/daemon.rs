@@ -140,8 +140,8 @@ pub enum DaemonError {
 /// It cannot start, unless that is logged as JSON.
 pub fn main(arguments: DaemonArguments, plugin: &Arc<dyn Plugin>) -> Result<i32, DaemonError> {
     // What is wrong with the file is logged before the file can say from which level on.
-    let log =
-        logging::start(arguments.level.unwrap_or(Level::Info), arguments.log_format.unwrap_or_default());
+    let format = arguments.log_format.or(file::readable_keys(&arguments, &["log-format"]).log_format);
+    let log = logging::start(arguments.level.unwrap_or(Level::Info), format.unwrap_or_default());
     match run(arguments, plugin, &log) {
         Err(error) if log.format() == LogFormat::Json => {
             tracing::error!("{error}");

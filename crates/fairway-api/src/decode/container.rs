@@ -113,10 +113,11 @@ pub fn limits(memory: i64, nano_cpus: i64, pids: Option<i64>) -> ResourceLimits 
 /// Checks `NanoCpus` for a host with so many processors.
 ///
 /// # Errors
-/// There are not so many, or the number is negative.
+/// There are not so many, or it is less than a hundredth of one: the kernel's quota has at least a millisecond in each
+/// hundred (`min_cfs_quota_period`).
 pub fn check_nano_cpus(nano_cpus: i64, processors: usize) -> Result<(), Failure> {
     let most = i64::try_from(processors).unwrap_or(i64::MAX).saturating_mul(NANO);
-    match (0..=most).contains(&nano_cpus) {
+    match (NANO / 100..=most).contains(&nano_cpus) {
         true => Ok(()),
         false => Err(Failure::invalid(format!(
             "Range of CPUs is from 0.01 to {processors}.00, as there are only {processors} CPUs available"

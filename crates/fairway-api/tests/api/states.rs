@@ -152,6 +152,7 @@ fn limits_that_cannot_be_are_refused_in_dockers_words() {
         (r#"{"Memory":1024}"#, "Minimum memory limit allowed is 6MB"),
         (r#"{"NanoCpus":99000000000}"#, range),
         (r#"{"NanoCpus":-1000000000}"#, range),
+        (r#"{"NanoCpus":1000000}"#, range),
         (
             r#"{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":-1}}"#,
             "invalid restart policy: on-failure:-1: maximum retry count cannot be negative",

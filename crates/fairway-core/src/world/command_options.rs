@@ -2,7 +2,7 @@
 
 use super::{Change, RecordKey, Refusal, World};
 use fairway_model::process::{check_memory, check_sysctl};
-use fairway_model::{ResourceLimits, RestartPolicy, Sandbox, SandboxOptions};
+use fairway_model::{ResourceLimits, RestartPolicy, Sandbox, SandboxKind, SandboxOptions};
 
 /// Checks the options of a new sandbox.
 pub(super) fn check(options: &SandboxOptions) -> Result<(), Refusal> {
@@ -56,6 +56,9 @@ impl World {
         limits: ResourceLimits,
     ) -> Result<Change, Refusal> {
         let mut sandbox = self.find_sandbox(reference)?.clone();
+        if sandbox.kind != SandboxKind::Run {
+            return Err(Refusal::NoCommand(sandbox.name));
+        }
         let options = &mut sandbox.options;
         let before = options.process.limits;
         check_limits(limits)?;
@@ -136,6 +139,28 @@ mod tests {
         assert_eq!(limits, ResourceLimits { pids: None, ..expected });
         let little = ResourceLimits { memory: Some(1), ..Default::default() };
         assert_eq!(refused(&mut world, d, update(None, little)), "Minimum memory limit allowed is 6MB");
+    }
+
+    #[test]
+    fn a_namespace_without_a_command_has_nothing_to_limit_and_cannot_be_the_hosts() {
+        let (mut world, mut rng) = world();
+        let d = &mut rng;
+        let created = |network| {
+            let Command::CreateSandbox(mut create) = sandbox("a", &[], SandboxOptions::default()) else {
+                unreachable!()
+            };
+            (create.kind, create.network) = (SandboxKind::Created, network);
+            Command::CreateSandbox(create)
+        };
+        for choice in [NetworkChoice::Host, NetworkChoice::Container("a".to_owned())] {
+            let text = refused(&mut world, d, created(choice));
+            assert!(text.contains("gives no namespace of its own"), "{text}");
+        }
+        run(&mut world, d, [created(NetworkChoice::None)]);
+        let restart = Some(RestartPolicy::Always);
+        let update =
+            Command::UpdateSandbox { sandbox: "a".to_owned(), restart, limits: ResourceLimits::default() };
+        assert!(refused(&mut world, d, update).starts_with("cannot update sandbox a: "));
     }
 
     #[test]

@@ -145,6 +145,14 @@ pub enum Refusal {
     Restarted(String),
     #[error("cannot stop container {0}: its namespace has no process of its own: fairway sandbox rm {0}")]
     NoProcess(String),
+    #[error(
+        "cannot update sandbox {0}: Fairway started no command in it: limits and restart policies are for fairway run"
+    )]
+    NoCommand(String),
+    #[error(
+        "network mode {0} gives no namespace of its own, and a sandbox without a command is nothing else: give a network, or none"
+    )]
+    NoNamespace(&'static str),
     #[error("cannot remove container {0}: it is running: stop it first, or force the removal")]
     RemoveRunning(String),
     #[error(
@@ -269,6 +277,7 @@ impl Refusal {
             | Self::NotRunning(_)
             | Self::Restarted(_)
             | Self::NoProcess(_)
+            | Self::NoCommand(_)
             | Self::RemoveRunning(_)
             | Self::JoinStopped(_)
             | Self::LinkStopped { .. }

@@ -53,8 +53,11 @@ fn check_options(options: &SandboxOptions) -> Result<(), Refusal> {
 impl World {
     fn choose(&self, request: &CreateSandbox) -> Result<Choice, Refusal> {
         let plain = |mode| Choice { mode, endpoints: Vec::new(), warnings: Vec::new() };
+        let created = request.kind == SandboxKind::Created;
         let asked = match &request.network {
             NetworkChoice::Networks(asked) => asked,
+            NetworkChoice::Host if created => return Err(Refusal::NoNamespace("host")),
+            NetworkChoice::Container(_) if created => return Err(Refusal::NoNamespace("container")),
             NetworkChoice::Host => {
                 command_options::check_namespace(&request.options, "host")?;
                 let publishes = !request.options.publish.is_empty() || request.options.publish_all;

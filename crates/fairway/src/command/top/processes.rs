@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::command::error::CommandError;
-use crate::command::print::print_line;
+use crate::command::print::{print, table};
 use crate::processes::{self, Process};
 
 /// A time of processors, as `ps` has it.
@@ -24,16 +24,15 @@ pub(super) fn show(client: &mut Client, name: &str) -> Result<i32, CommandError>
         return Err(CommandError::NotRunning(name.to_owned()));
     }
     let unreadable = |source| CommandError::Processes { name: name.to_owned(), source };
-    print_line("UID PID PPID C STIME TTY TIME CMD")?;
+    let mut lines = vec!["UID\tPID\tPPID\tC\tSTIME\tTTY\tTIME\tCMD".to_owned()];
     if known.state.pid != 0 {
-        for line in list(known.state.pid).map_err(unreadable)? {
-            print_line(&line)?;
-        }
+        lines.extend(list(known.state.pid).map_err(unreadable)?);
     }
+    print(&table(&lines.join("\n")))?;
     Ok(0)
 }
 
-/// A line for each process of a sandbox.
+/// A row for each process of a sandbox, with tabs between its cells.
 fn list(first: u32) -> io::Result<Vec<String>> {
     let users = users(&fs::read_to_string("/etc/passwd").unwrap_or_default());
     let booted = booted(&fs::read_to_string("/proc/stat")?);
@@ -44,7 +43,10 @@ fn list(first: u32) -> io::Result<Vec<String>> {
         let started = i64::try_from(booted + stat.started / ticks).unwrap_or_default();
         let started = Timestamp::from_second(started).unwrap_or_default().to_zoned(TimeZone::system());
         let (terminal, time) = (stat.terminal(), duration(stat.ticks / ticks));
-        format!("{user} {pid} {} 0 {} {terminal} {time} {command}", stat.parent, started.strftime("%H:%M"))
+        // Arguments may have lines and tabs.
+        let command = command.replace(|character: char| character.is_control(), " ");
+        let (parent, started) = (stat.parent, started.strftime("%H:%M"));
+        format!("{user}\t{pid}\t{parent}\t0\t{started}\t{terminal}\t{time}\t{command}")
     };
     Ok(processes::of_sandbox(first)?.into_iter().map(line).collect())
 }
