@@ -45,6 +45,12 @@ impl Client {
         }
     }
 
+    /// A client of the same daemon with a connection of its own.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self { address: self.address.clone(), path: self.path.clone(), connection: None }
+    }
+
     /// `GET /_ping`: returns when the daemon has started, and everything is as it was asked for.
     ///
     /// # Errors

@@ -165,6 +165,7 @@ pub const CHECKS: &[Check] = &[
     host("conntrack", "the connection tracking table has free entries", limits::check_conntrack),
     host("neighbors", "the neighbor tables have free entries", limits::check_neighbors),
     daemon("descriptors", "the daemon has free file descriptors", limits::check_descriptors),
+    daemon("space", "store and logs have space", limits::check_space),
 ];
 
 /// Runs all checks on the observed state. Without a daemon the World is empty, and only the checks of the host run. A

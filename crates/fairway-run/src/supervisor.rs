@@ -83,8 +83,11 @@ impl Ending {
     /// What the system refuses.
     pub fn write(&self, record: &Path) -> io::Result<()> {
         let draft = record.with_extension("draft");
-        fs::write(&draft, serde_json::to_vec(self)?)?;
-        fs::rename(draft, record)
+        let written = fs::write(&draft, serde_json::to_vec(self)?).and_then(|()| fs::rename(&draft, record));
+        if written.is_err() {
+            let _ = fs::remove_file(draft);
+        }
+        written
     }
 }
 

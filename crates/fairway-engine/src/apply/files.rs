@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::FileError;
 use fairway_core::object::FileName;
 use fairway_model::SandboxId;
+use rustix::fs::statvfs;
 
 /// The directory of logs in the data root.
 pub(crate) const LOGS: &str = "logs";
@@ -28,6 +29,13 @@ impl SandboxFiles {
     /// The log of one sandbox.
     pub fn log(&self, sandbox: SandboxId) -> PathBuf {
         self.logs.join(format!("{sandbox}.log"))
+    }
+
+    /// The directory of logs and store, and how many bytes its file system has left.
+    pub fn space(&self) -> Option<(String, u64)> {
+        let directory = self.logs.parent()?;
+        let found = statvfs(directory).ok()?;
+        Some((directory.display().to_string(), found.f_bavail.saturating_mul(found.f_frsize)))
     }
 
     /// The directory of one sandbox.
@@ -106,7 +114,7 @@ impl SandboxFiles {
         // A file that cannot be removed is retried at the next start.
         let _ = std::fs::remove_dir_all(self.directory(sandbox));
         remove_log(&self.log(sandbox));
-        for further in ["exit", "attach"] {
+        for further in ["exit", "draft", "attach"] {
             let _ = std::fs::remove_file(self.log(sandbox).with_extension(further));
         }
     }

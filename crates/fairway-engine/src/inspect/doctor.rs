@@ -89,6 +89,7 @@ impl Inspector {
             open: Usage { used, limit },
             hard,
         });
+        observed.data_root = self.applier.files.space();
         observed.repairs = self.reconciler.repairs.all();
         match self.reconciler.find_drift() {
             Ok(drift) => {
@@ -185,7 +186,9 @@ impl Inspector {
         let gone = self.applier.files.sandboxes().into_iter().filter(|id| world.sandbox(*id).is_none());
         let files = gone.map(|id| {
             let directory = self.applier.files.directory(id);
-            format!("files of removed sandbox {} ({})", id.short(), directory.display())
+            let logs = || self.applier.files.log(id).with_extension("*");
+            let found = if directory.exists() { directory } else { logs() };
+            format!("files of removed sandbox {} ({})", id.short(), found.display())
         });
         let links = etc_netns::dangling();
         let links =

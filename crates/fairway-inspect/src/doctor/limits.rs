@@ -20,6 +20,8 @@ const NEARLY_FULL: u64 = 90;
 const FILLING_FAST: u64 = 80;
 /// Enough descriptors for 100,000 published ports of two families.
 const ENOUGH_DESCRIPTORS: u64 = 1 << 18;
+/// With less space than that in bytes, the store and the logs soon have none.
+const LITTLE_SPACE: u64 = 16 << 20;
 /// For how many more networks the pools must have subnets.
 const SPARE_NETWORKS: usize = 3;
 
@@ -72,6 +74,13 @@ pub enum LimitFinding {
         descriptors: Usage,
         /// The hard limit.
         hard: u64,
+    },
+    /// The file system of the daemon's store and logs.
+    Space {
+        /// The data root.
+        directory: String,
+        /// How many bytes are left.
+        left: u64,
     },
 }
 
@@ -141,6 +150,13 @@ impl LimitFinding {
                 )
                 .fix(format!("prlimit --pid {pid} --nofile={limit}:{limit}"))
             }
+            Self::Space { directory, left } => Finding::new(
+                "space",
+                severity(Usage { used: LITTLE_SPACE - left, limit: LITTLE_SPACE }),
+                format!("the file system of {directory} has {} KiB left", left >> 10),
+                "the output of commands is lost when it is full, and changes are refused when the journal is full too",
+            )
+            .fix(format!("du -xh --max-depth=1 {directory}; fairway system prune")),
         }
     }
 }
@@ -257,4 +273,12 @@ pub(super) fn check_descriptors(_: &World, observed: &Observations) -> Vec<Findi
         FindingKind::Limit(LimitFinding::Descriptors { pid: it.pid, descriptors: it.open, hard: it.hard })
     });
     finding.into_iter().collect()
+}
+
+/// Reports little space for the daemon's store and logs.
+pub(super) fn check_space(_: &World, observed: &Observations) -> Vec<FindingKind> {
+    let little = observed.data_root.iter().filter(|(_, left)| *left < LITTLE_SPACE);
+    let finding =
+        |(directory, left): &(String, u64)| LimitFinding::Space { directory: directory.clone(), left: *left };
+    little.map(finding).map(FindingKind::Limit).collect()
 }

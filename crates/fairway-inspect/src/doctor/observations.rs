@@ -159,6 +159,8 @@ pub struct Observations {
     pub neighbors: [Option<Usage>; 2],
     /// The file descriptors of the daemon.
     pub descriptors: Option<Descriptors>,
+    /// The directory of the daemon's store and logs, and how many bytes its file system has left.
+    pub data_root: Option<(String, u64)>,
     /// The relay.
     pub relay: RelayState,
     /// Why the store cannot be written; none if it can.

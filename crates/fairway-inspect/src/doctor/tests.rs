@@ -309,6 +309,26 @@ fn neighbor_table_limit() {
 }
 
 #[test]
+fn space_for_store_and_logs() {
+    let mut host = TestHost::new();
+    let left = |bytes| Some(("/var/lib/fairway".to_owned(), bytes));
+    host.observed.data_root = left(16 << 20);
+    assert_eq!(host.findings(), []);
+    for (bytes, severity, message) in [
+        (100 << 10, Severity::Warning, "the file system of /var/lib/fairway has 100 KiB left"),
+        (0, Severity::Error, "the file system of /var/lib/fairway has 0 KiB left"),
+    ] {
+        host.observed.data_root = left(bytes);
+        host.assert(
+            "space",
+            severity,
+            message,
+            "du -xh --max-depth=1 /var/lib/fairway; fairway system prune",
+        );
+    }
+}
+
+#[test]
 fn descriptor_limit_of_the_daemon() {
     let mut host = TestHost::new();
     let open = |used| Some(Descriptors { pid: 5, open: Usage { used, limit: 1024 }, hard: 4096 });

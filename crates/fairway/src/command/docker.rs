@@ -111,6 +111,17 @@ const COMMANDS: [(&[&str], &str); 8] = [
     ),
 ];
 
+/// What to do instead of attaching to a container.
+pub(super) const INSTEAD_OF_ATTACH: &str = "fairway attach joins the namespace of another program (--pid, --netns) to networks: \
+     see the output of a command with fairway logs -f, and enter its sandbox with fairway exec";
+
+/// What to do instead of a flag of `docker system prune`.
+pub(super) fn instead_of_prune(flag: &str) -> Option<&'static str> {
+    ["--all", "--volumes", "-a"]
+        .contains(&flag)
+        .then_some("Fairway has no images and no volumes: leave it out")
+}
+
 /// What to do instead of a flag.
 pub(super) fn instead_of_flag(flag: &str) -> Option<&'static str> {
     find(&FLAGS, flag)

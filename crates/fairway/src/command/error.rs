@@ -71,6 +71,9 @@ pub(super) enum CommandError {
     BinaryOnTerminal { format: &'static str },
     #[error("cannot print: {0}")]
     Print(#[source] io::Error),
+    /// What was named is not there, and something with a name like it is.
+    #[error("{error}{near}")]
+    Near { error: Box<CommandError>, near: String },
     #[error("Error: No such {kind}: {name}")]
     NotFound { kind: &'static str, name: String },
     #[error("invalid filter {0:?}: name=value is expected, as in name=web")]
@@ -168,7 +171,8 @@ impl CommandError {
             Self::NotFound { kind: "container", name } => Some((Kind::Sandbox, name)),
             Self::Host(HostError::NotFound { text, .. }) => Some((Kind::Sandbox, text)),
             Self::NotFound { name, .. } => Some((Kind::Any, name)),
-            Self::Refused { status: 404, message } => {
+            // A network that a new sandbox names is another status, which Docker's client does not take for an image.
+            Self::Refused { message, .. } => {
                 let sandbox = message.strip_prefix("No such container: ").map(|name| (Kind::Sandbox, name));
                 let end = || message.strip_prefix("cannot find \"")?.split('"').next();
                 let network = || message.strip_prefix("network ")?.strip_suffix(" not found");

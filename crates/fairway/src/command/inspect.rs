@@ -4,9 +4,9 @@ use clap::{Args, ValueEnum};
 use fairway_api::Client;
 
 use super::error::CommandError;
-use super::print::{complain_with, print, print_line};
+use super::known;
+use super::print::{complain, print, print_line};
 use super::template::{Template, Value};
-use super::{known, near};
 
 /// What can be shown in detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,11 +73,9 @@ pub(super) fn inspect(
         }
         None => print(&pretty(&found))?,
     }
-    for error in &failed {
-        let near = error.unknown().map(|(kind, name)| near::question(name, &known::names(client, kind)));
-        complain_with(error, &near.unwrap_or_default());
-    }
-    Ok(i32::from(!failed.is_empty()))
+    let code = i32::from(!failed.is_empty());
+    failed.into_iter().for_each(|error| complain(&known::with_near(client, error)));
+    Ok(code)
 }
 
 fn find(client: &mut Client, name: &str, kinds: &[Kind]) -> Result<Value, CommandError> {

@@ -1,12 +1,19 @@
 //! `fairway stop`, `restart`, `kill`, `rm` and `wait`.
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use clap::Args;
 use fairway_api::Client;
 
 use super::error::CommandError;
+use super::known;
 use super::print::{complain, each, print_line};
 use super::session::Session;
 use super::start::start;
+
+/// So many sandboxes are stopped at once, as by Docker's client.
+const AT_ONCE: usize = 50;
 
 /// How to end a process.
 #[derive(Debug, Args)]
@@ -85,8 +92,24 @@ impl Ending {
 }
 
 impl StopOptions {
+    /// Stops sandboxes at once, and prints their names in the order of the line.
     pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
-        each(&self.containers, |name| self.ending.stop(client, name).and_then(|()| print_line(name)))
+        let client = &*client;
+        let mut code = 0;
+        for names in self.containers.chunks(AT_ONCE) {
+            code |= thread::scope(|scope| {
+                let stopping = names.iter().map(|name| {
+                    let mut client = client.another();
+                    scope.spawn(move || self.ending.stop(&mut client, name))
+                });
+                let mut stopping = stopping.collect::<Vec<_>>().into_iter();
+                each(names, |name| {
+                    let ended = stopping.next().map_or(Ok(Ok(())), thread::ScopedJoinHandle::join);
+                    ended.unwrap_or_else(|panic| resume_unwind(panic)).and_then(|()| print_line(name))
+                })
+            })?;
+        }
+        Ok(code)
     }
 }
 
@@ -135,7 +158,8 @@ impl RemoveOptions {
 impl WaitOptions {
     pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
         each(&self.containers, |name| {
-            let code = client.wait(name, "not-running")?;
+            let code = client.wait(name, "not-running").map_err(CommandError::from);
+            let code = code.map_err(|error| known::with_near(client, error))?;
             print_line(&code.to_string())
         })
     }

@@ -38,11 +38,6 @@ pub(super) fn complain(error: &CommandError) {
     let _ = writeln!(io::stderr(), "{error}");
 }
 
-/// As [`complain`], with a hint behind the error.
-pub(super) fn complain_with(error: &CommandError, hint: &str) {
-    let _ = writeln!(io::stderr(), "{error}{hint}");
-}
-
 /// Does the same for each name. Prints the error of each that fails and goes on. Returns
 /// the exit code.
 pub(super) fn each(

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::error::CommandError;
+use super::known;
 use super::print::{each, print_line};
 use super::session::Session;
 
@@ -27,7 +28,9 @@ impl StartOptions {
     pub(super) fn run(self, session: &mut Session) -> Result<i32, CommandError> {
         if !self.attach {
             return each(&self.containers, |name| {
-                start(session, name, self.attachments).and_then(|()| print_line(name))
+                let started = start(session, name, self.attachments);
+                started.map_err(|error| known::with_near(&mut session.client, error))?;
+                print_line(name)
             });
         }
         match self.containers.as_slice() {

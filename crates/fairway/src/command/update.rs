@@ -5,6 +5,7 @@ use fairway_api::Client;
 
 use super::command_options::LimitOptions;
 use super::error::CommandError;
+use super::known;
 use super::print::{each, print_line};
 
 /// Which sandboxes to change, and how.
@@ -33,7 +34,8 @@ impl UpdateOptions {
         }
         let update = self.limits.clone().update();
         each(&self.containers, |name| {
-            client.update_container(name, &update)?;
+            let updated = client.update_container(name, &update).map_err(CommandError::from);
+            updated.map_err(|error| known::with_near(client, error))?;
             print_line(name)
         })
     }

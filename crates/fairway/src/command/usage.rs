@@ -7,7 +7,7 @@ use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::Arguments;
-use super::docker::{instead_of_command, instead_of_flag};
+use super::docker::{INSTEAD_OF_ATTACH, instead_of_command, instead_of_flag, instead_of_prune};
 
 /// Prints what is wrong, or the help that was asked for, and returns the exit code: as Docker's, 125
 /// for a flag that cannot be, 1 for arguments that are missing and commands that there are not.
@@ -52,14 +52,12 @@ pub(super) fn destroys(arguments: &[OsString]) -> bool {
     meant(arguments).split(' ').any(|word| DESTRUCTIVE.contains(&word))
 }
 
-/// Leaves commands out of clap's suggestions that a hasty user should not run.
+/// Takes clap's suggestions away where one is a command that a hasty user should not run: it may be the one that was
+/// meant, and the others then are not.
 fn propose_nothing_destructive(error: &mut clap::Error) {
     let Some(ContextValue::Strings(suggested)) = error.get(ContextKind::SuggestedSubcommand) else { return };
-    let kept = |word: &&String| !DESTRUCTIVE.contains(&word.as_str());
-    let kept: Vec<String> = suggested.iter().filter(kept).cloned().collect();
-    error.remove(ContextKind::SuggestedSubcommand);
-    if !kept.is_empty() {
-        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(kept));
+    if suggested.iter().any(|word| DESTRUCTIVE.contains(&word.as_str())) {
+        error.remove(ContextKind::SuggestedSubcommand);
     }
 }
 
@@ -73,9 +71,14 @@ fn instead(error: &clap::Error, path: &str) -> Option<&'static str> {
         ErrorKind::UnknownArgument if STARTING.contains(&path) => {
             instead_of_flag(word(ContextKind::InvalidArg)?)
         }
-        ErrorKind::InvalidSubcommand if path == "fairway" => {
-            instead_of_command(word(ContextKind::InvalidSubcommand)?)
+        ErrorKind::UnknownArgument if path == "fairway attach" => {
+            let word = word(ContextKind::InvalidArg)?;
+            (!word.starts_with('-')).then_some(INSTEAD_OF_ATTACH)
         }
+        ErrorKind::UnknownArgument if path == "fairway system prune" => {
+            instead_of_prune(word(ContextKind::InvalidArg)?)
+        }
+        ErrorKind::InvalidSubcommand => instead_of_command(word(ContextKind::InvalidSubcommand)?),
         _ => None,
     }
 }

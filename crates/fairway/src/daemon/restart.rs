@@ -116,18 +116,24 @@ impl Restarter {
     }
 
     async fn start(&self, id: SandboxId) -> Result<(), String> {
-        let restarts = self.look(id, |sandbox| sandbox.restarts).unwrap_or_default();
+        let known = self.look(id, |sandbox| (sandbox.name.clone(), sandbox.restarts));
+        let (name, restarts) = known.unwrap_or_default();
+        let restarts = restarts.saturating_add(1);
         let mut program = Process::from(self.engine.program());
         program.args(["start", &id.to_string()]).stdin(Stdio::null());
         let output = program.output().await.map_err(|error| error.to_string())?;
         let engine = Arc::clone(&self.engine);
-        let count = Command::CountRestarts { sandbox: id.to_string(), restarts: restarts.saturating_add(1) };
+        let count = Command::CountRestarts { sandbox: id.to_string(), restarts };
         // One that is removed by now needs no count.
         let _ = tokio::task::spawn_blocking(move || engine.execute(count)).await;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
         }
-        tracing::info!(%id, "restarted sandbox {id}");
+        tracing::info!(
+            sandbox = name,
+            restarts,
+            "restarted sandbox {name} by its restart policy: {restarts} times since its start"
+        );
         Ok(())
     }
 
