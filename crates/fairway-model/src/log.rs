@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::parse::ParseError;
+use super::parse::{ParseError, size};
 
 /// The only log driver, by Docker's name.
 pub const LOG_DRIVER: &str = "json-file";
@@ -64,21 +64,6 @@ impl LogLimits {
     }
 }
 
-/// Parses a number of bytes in Docker's notation: `10m`, `512k`, `1g`, `1048576`, `10MB`.
-pub(super) fn size(text: &str) -> Option<u64> {
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match &lower[digits.len()..] {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,7 +77,7 @@ mod tests {
     fn a_log_is_limited_by_default() {
         assert_eq!(limits(&[]), Ok(LogLimits { max_size: Some(10_485_760), max_files: 3 }));
         assert_eq!(limits(&[("max-size", "-1")]).unwrap().max_size, None);
-        for (text, bytes) in [("1", 1), ("2k", 2048), ("3M", 3 << 20), ("1GB", 1 << 30)] {
+        for (text, bytes) in [("1", 1), ("2k", 2048), ("3M", 3 << 20), ("1.5 GB", 3 << 29)] {
             assert_eq!(limits(&[("max-size", text)]).unwrap().max_size, Some(bytes), "{text}");
         }
         assert_eq!(limits(&[("max-file", "7"), ("compress", "true")]).unwrap().max_files, 7);

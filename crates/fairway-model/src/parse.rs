@@ -1,4 +1,4 @@
-//! Parsers of user input: ports, names, hosts, addresses, options.
+//! Parsers of user input: ports, names, hosts, addresses, sizes, options.
 //!
 //! Each function parses the value of one flag, from untrusted text. Values that are written to files
 //! (names in hosts, search domains and options in resolv.conf) are checked to be one word, so that they
@@ -9,6 +9,7 @@ mod host;
 mod name;
 mod option;
 mod port;
+mod size;
 
 use thiserror::Error;
 
@@ -20,6 +21,7 @@ pub use host::{HOST_GATEWAY, add_host, address, dns_option, dns_search, dns_serv
 pub use name::{alias, hostname, interface_name, is_alias, is_hostname, is_interface_name, is_name, name};
 pub use option::{address_pool, checked_pool, driver_option, label, option, packet_mark};
 pub use port::{expose, publish, unpublish};
+pub use size::size;
 
 /// The error of a text that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

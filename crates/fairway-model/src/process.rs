@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::parse::ParseError;
+use super::parse::{ParseError, size};
 
 /// The least `--memory`, as in Docker.
 pub const LEAST_MEMORY: u64 = 6 << 20;
@@ -154,13 +154,13 @@ impl fmt::Display for RestartPolicy {
     }
 }
 
-/// Parses `--memory`, such as `512m`.
+/// Parses `--memory`, such as `512m` or `1.5g`.
 ///
 /// # Errors
 /// [`ParseError::Limit`].
 pub fn memory(text: &str) -> Result<u64, ParseError> {
     let refused = |reason| ParseError::Limit { what: "--memory", text: text.to_owned(), reason };
-    let bytes = super::log::size(text).ok_or_else(|| refused("a size such as 512m is expected"))?;
+    let bytes = size(text).ok_or_else(|| refused("a size such as 512m or 1.5g is expected"))?;
     check_memory(bytes).then_some(bytes).ok_or_else(|| refused(TOO_LITTLE_MEMORY))
 }
 
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn limits_are_numbers() {
-        assert_eq!((memory("6m").unwrap(), memory("1g").unwrap()), (6 << 20, 1 << 30));
+        assert_eq!((memory("6m").unwrap(), memory("1.5g").unwrap()), (6 << 20, 3 << 29));
         assert!(memory("5m").unwrap_err().to_string().ends_with(TOO_LITTLE_MEMORY));
         assert!(memory("much").is_err());
         for (text, nano) in [("1", 1_000_000_000), ("1.5", 1_500_000_000), (".25", 250_000_000), ("0", 0)] {

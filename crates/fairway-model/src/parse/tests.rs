@@ -359,3 +359,34 @@ fn marks_have_a_mask() {
         assert_eq!(packet_mark(text), Err(ParseError::Mark(text.to_owned())));
     }
 }
+
+#[test]
+fn sizes_are_read_as_docker_reads_them() {
+    for (text, bytes) in [
+        ("32", 32),
+        ("32b", 32),
+        ("32 B", 32),
+        ("32Kb", 32 << 10),
+        ("32 kib", 32 << 10),
+        ("32M", 32 << 20),
+        ("32MiB", 32 << 20),
+        ("1.5g", 3 << 29),
+        ("1.5GiB", 3 << 29),
+        (".5 TB", 1 << 39),
+        ("2.p", 2 << 50),
+        ("0.3k", 307),
+        ("32.9", 32),
+        ("1.00000000000000000000000000000000000009g", 1 << 30),
+        ("8191.99P", 9_223_360_777_855_707_381),
+    ] {
+        assert_eq!(size(text), Some(bytes), "{text}");
+    }
+    for text in
+        ["", "b", ".", "-1", "+1", "1.5.g", "1e3", "inf", "1  g", " 1g", "1g ", "5é", "32kk", "32bb", "32kbi"]
+    {
+        assert_eq!(size(text), None, "{text}");
+    }
+    for text in ["8192p", "99999999999999999999", "18446744073709551615p"] {
+        assert_eq!(size(text), None, "{text}");
+    }
+}
