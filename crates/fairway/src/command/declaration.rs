@@ -15,6 +15,7 @@ mod port;
 mod present;
 mod step;
 mod text;
+mod variable;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub(super) use plan::plan;
 pub(super) use present::Present;
 pub(super) use step::{Action, Step};
 pub(super) use text::read;
+pub(super) use variable::unset;
 
 /// The label of what `fairway apply` made; the value is the `name` of the file, or its path.
 const APPLIED: &str = "io.fairway.applied";
@@ -40,6 +42,7 @@ pub fn fuzz(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(file) = read(text, HashMap::new())
     {
+        let _ = unset(text, &HashMap::new());
         let _ = Declaration::new(file, "file");
     }
 }

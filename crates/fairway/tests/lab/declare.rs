@@ -246,7 +246,7 @@ fn of_a_compose_file_the_networks_are_made() {
 name: shop
 services:
   web:
-    image: nginx
+    image: nginx:${NO_SUCH_TAG}
     networks: {front: {aliases: [www]}}
     ports: ['${NO_SUCH_PORT:-8080}:80']
 networks:
@@ -259,13 +259,17 @@ networks:
         assert_eq!(
             made.errors,
             format!(
-                "WARNING: left service web: apply starts no programs (image not applied): \
+                "WARNING: The \"NO_SUCH_TAG\" variable is not set. Defaulting to a blank string.\n\
+                 WARNING: left service web: apply starts no programs (image not applied): \
                  start one with: {command}\n"
             )
         );
+        let refused = apply(&stage, &compose.replace("TAG}", "TAG:?say which}"), "");
+        assert!(refused.errors.contains("missing variable `NO_SUCH_TAG`: say which"), "{}", refused.errors);
         let start = command.trim_start_matches("fairway ").replace("PROGRAM", "sleep 1000");
         printed(&stage, &start);
-        assert_eq!(applied(&stage, compose, ""), "unchanged");
+        let compose = compose.replace("${NO_SUCH_TAG}", "latest");
+        assert_eq!(applied(&stage, &compose, ""), "unchanged");
         // The networks and ports of one that runs are changed as declared.
         assert_eq!(
             applied(&stage, &compose.replace("8080", "8081"), ""),

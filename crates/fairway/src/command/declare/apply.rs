@@ -8,7 +8,7 @@ use clap::Args;
 use fairway_api::Client;
 
 use super::send;
-use crate::command::declaration::{Action, Declaration, DeclareError, Step, plan, read};
+use crate::command::declaration::{Action, Declaration, DeclareError, Step, plan, read, unset};
 use crate::command::error::CommandError;
 use crate::command::print::{print_line, warn};
 use crate::command::process_options::environment_file;
@@ -33,8 +33,14 @@ impl ApplyOptions {
             "-" => "the standard input".to_owned(),
             path => path.to_owned(),
         };
-        let file = read(&contents(&self.file, &path)?, variables(&self.file)?);
+        let (text, variables) = (contents(&self.file, &path)?, variables(&self.file)?);
+        let unset = unset(&text, &variables);
+        let file = read(&text, variables);
         let file = file.map_err(|source| DeclareError::Text { path: path.clone(), source })?;
+        for name in unset {
+            // Compose's words.
+            warn(&format!("The {name:?} variable is not set. Defaulting to a blank string."));
+        }
         let refused = |refusals| DeclareError::Refused { path: path.clone(), refusals };
         let declaration = Declaration::new(file, &place(&self.file)).map_err(refused)?;
         if self.prune && declaration.owner.is_empty() {
