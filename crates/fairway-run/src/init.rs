@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::channel::Channel;
 use super::program::{Become, become_command};
 use super::user::become_user;
-use super::{CapabilitySet, Failure, Files, Identity, Launch, NetworkNamespace, mounts};
+use super::{CapabilitySet, Failure, Files, Identity, Launch, NetworkNamespace, mounts, root};
 
 /// The first argument that starts this program as this stage.
 pub(super) const STAGE: &str = "sandbox-init";
@@ -101,6 +101,11 @@ fn run(channel: &mut Channel) -> Result<Infallible, Failure> {
         .map_err(|error| Failure::step("read which files to use", error))?
         .ok_or_else(gone)?;
     mounts::personal_files(&files, view?, &launch.hidden, &mut notes)?;
+    if launch.root.is_some() {
+        root::make_directory(&launch.directory).map_err(|error| {
+            Failure::step(format!("make the working directory {}", launch.directory.display()), error)
+        })?;
+    }
     confine(launch.capabilities, launch.identity.as_ref())?;
     tell(channel, &Report::Starting { notes })?;
     let mut close = || channel.close();

@@ -5,9 +5,10 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
+use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, mount_bind_recursive, unmount};
-use rustix::process::pivot_root;
+use rustix::process::{pivot_root, umask};
 
 /// What a command needs in its root directory to mount on.
 const MOUNT_POINTS: [&str; 4] = ["proc", "sys", "dev", "etc"];
@@ -52,4 +53,28 @@ impl HostRoot {
             .join(self.0.as_raw_fd().to_string())
             .join(path.strip_prefix("/").unwrap_or(path))
     }
+}
+
+/// Makes a directory and those above it where they are missing, in the image that is the root directory. Links lead where
+/// they lead in the image, and nothing is made in what is mounted in it, such as the host's `/dev`.
+///
+/// # Errors
+/// As openat2(2) and mkdir(2). What is there and is no directory is no error.
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+    let open = |path: &Path, resolve| {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        openat2(CWD, path, flags, Mode::empty(), resolve | ResolveFlags::NO_MAGICLINKS)
+    };
+    let is_missing = |path: &&Path| matches!(open(path, ResolveFlags::empty()), Err(Errno::NOENT));
+    let path = Path::new("/").join(path);
+    let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+    // So far it is the caller's.
+    umask(Mode::from_raw_mode(0o022));
+    for path in missing.into_iter().rev() {
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            let parent = open(parent, ResolveFlags::NO_XDEV)?;
+            mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -349,4 +349,23 @@ fn a_directory_can_be_the_root() {
     assert_eq!(super::text(made), "nameserver 192.0.2.9", "its own file is as it was");
     let missing = Launch { root: Some(place("missing")), ..shell("") };
     assert_eq!(code(&missing), 125);
+
+    // A working directory that is missing is made, where links lead in the image.
+    symlink("/workplace", root.join("link")).unwrap();
+    symlink("/nowhere", root.join("dangling")).unwrap();
+    let in_directory = |directory: &str| Launch {
+        root: Some(root.clone()),
+        directory: directory.into(),
+        ..shell(&format!("[ \"$(pwd -P)\" = {} ]", directory.replace("/link", "/workplace")))
+    };
+    for directory in ["/workplace/a", "/workplace/a", "/link/b/c"] {
+        assert_eq!(code(&in_directory(directory)), 0, "{directory}");
+    }
+    let mode = fs::metadata(root.join("workplace/b")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+    assert!(!Path::new("/workplace").exists(), "nothing is made outside");
+    for directory in ["/dangling", "/dangling/a", "/dev/made", "/proc/made"] {
+        assert_eq!(code(&in_directory(directory)), 125, "{directory}");
+    }
+    assert!(!Path::new("/dev/made").exists());
 }
