@@ -18,7 +18,7 @@ use crate::types::{
     Connected, ContainerCreate, ContainerInspect, ContainerSummary, ContainerUpdate, ContainersDeleted,
     Created, DetachRequest, Diagnosis, DisconnectRequest, Exited, Explained, Info, JoinRequest, LeaveRequest,
     NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted, PlanDifference, Planned, PortMap,
-    PublishPorts, PublishedPorts, Reloaded, UpdateNetwork, Version, WaitReply,
+    PublishPorts, PublishedPorts, Reloaded, StartFailed, UpdateNetwork, Version, WaitReply,
 };
 use connection::{Connection, Response};
 pub use error::ClientError;
@@ -261,6 +261,14 @@ impl Client {
     /// See [`Client::ping`].
     pub fn exited(&mut self, container: &str, exited: Exited) -> Result<(), ClientError> {
         self.send_json(&format!("/containers/{}/exited", encode(container)), &exited)
+    }
+
+    /// Reports why a sandbox could not be started.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn start_failed(&mut self, container: &str, error: String) -> Result<(), ClientError> {
+        self.send_json(&format!("/containers/{}/start-failed", encode(container)), &StartFailed { error })
     }
 
     /// Waits for a sandbox to stop, and brings its exit code. The condition is `not-running`,

@@ -396,6 +396,7 @@ fn perform(engine: &dyn EngineApi, task: Task, call: &Call) -> Result<Reply, Fai
         Task::ContainerRename(id) => container::rename(engine, id, call),
         Task::ContainerKill(id) => stop::kill(engine, &id, call),
         Task::ContainerExited(id) => fairway::exited(engine, &id, call),
+        Task::ContainerStartFailed(id) => fairway::start_failed(engine, id, call),
         Task::AttachNamespace(id) => fairway::attach_namespace(engine, &id, call),
         Task::Publish(id) => fairway::publish(engine, &id, call),
         Task::Unpublish(id) => fairway::unpublish(engine, &id, call),

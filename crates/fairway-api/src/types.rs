@@ -24,7 +24,7 @@ pub use event::{EventActor, EventMessage};
 pub use fairway::{
     AttachNamespace, AttachRequest, Attached, AttachedInterface, CheckRequest, Checked, CheckedRequest,
     DetachRequest, Diagnosis, Exited, Explained, JoinRequest, LeaveRequest, NetworkStats, PlanDifference,
-    Planned, PortStats, PublishPorts, PublishedPorts, Reloaded, TrafficCount, UpdateNetwork,
+    Planned, PortStats, PublishPorts, PublishedPorts, Reloaded, StartFailed, TrafficCount, UpdateNetwork,
 };
 pub use network::{
     ConfigReference, ConnectRequest, Connected, DisconnectRequest, EndpointIpam, EndpointSettings, Ipam,

@@ -244,6 +244,7 @@ impl World {
             Command::UpdateSandbox { sandbox, restart, limits } => {
                 self.update_sandbox(&sandbox, restart, limits)?
             }
+            Command::FailStart { sandbox, error } => self.fail_start(&sandbox, error)?,
             Command::CancelStart { sandbox } => self.cancel_start(&sandbox)?,
             Command::RemoveSandbox { sandbox } => self.remove_sandbox(&sandbox)?,
             Command::Publish { sandbox, requests } => self.publish(&sandbox, requests, context)?,

@@ -223,6 +223,9 @@ pub struct Sandbox {
     /// Whether the kernel killed one of its processes for lack of memory, since the last start.
     #[serde(default)]
     pub oom_killed: bool,
+    /// Why the last start failed; empty if it did not.
+    #[serde(default)]
+    pub start_error: String,
 }
 
 /// The label of a sandbox with the name of the engine whose container it is: `podman`, `docker`, `cni` or `oci`.

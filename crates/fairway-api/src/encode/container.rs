@@ -183,6 +183,7 @@ fn state(sandbox: &Sandbox) -> ContainerState {
         pid: sandbox.process().map_or(0, |process| process.pid),
         oom_killed: sandbox.oom_killed,
         exit_code: code,
+        error: sandbox.start_error.clone(),
         started_at: rfc3339(started),
         finished_at: rfc3339(finished),
         ..ContainerState::default()

@@ -8,7 +8,7 @@ use crate::types::{
     ContainersDeleted, Created, DetachRequest, Diagnosis, DisconnectRequest, EventMessage, ExecCreate,
     ExecInspect, ExecStart, Exited, Explained, Info, JoinRequest, LeaveRequest, NetworkCreate,
     NetworkInspect, NetworkStats, NetworksDeleted, PlanDifference, Planned, PublishPorts, PublishedPorts,
-    Reloaded, Top, UpdateNetwork, Version, WaitReply,
+    Reloaded, StartFailed, Top, UpdateNetwork, Version, WaitReply,
 };
 
 /// Makes the schema of a type.
@@ -160,6 +160,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         .sends::<AttachNamespace>()
         .gets::<ContainerInspect>(),
     post("/containers/{id}/exited", "Reports the exit code of a container").sends::<Exited>().nothing(),
+    post("/containers/{id}/start-failed", "Reports why a container could not be started")
+        .sends::<StartFailed>()
+        .nothing(),
     post("/containers/{id}/publish", "Publishes ports of a container")
         .sends::<PublishPorts>()
         .gets::<PublishedPorts>(),

@@ -9,8 +9,13 @@ use super::call::Call;
 use super::reply::Reply;
 use super::{container, look};
 use crate::engine_api::{EngineApi, Failure, FailureKind, Located, NamespaceReference};
-use crate::types::{AttachNamespace, AttachRequest, DetachRequest, Exited, PublishPorts, PublishedPorts};
+use crate::types::{
+    AttachNamespace, AttachRequest, DetachRequest, Exited, PublishPorts, PublishedPorts, StartFailed,
+};
 use crate::{decode, encode};
+
+/// The longest error of a failed start that is kept, in characters.
+const LONGEST_ERROR: usize = 2000;
 
 pub(super) fn attach_namespace(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Reply, Failure> {
     let request: AttachNamespace = call.json()?;
@@ -67,6 +72,13 @@ pub(super) fn exited(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Re
     };
     let exit = Exit { code: request.code, oom_killed: request.oom_killed };
     engine.execute(Command::StopSandbox { sandbox: id.to_owned(), exit, process })?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) fn start_failed(engine: &dyn EngineApi, sandbox: String, call: &Call) -> Result<Reply, Failure> {
+    let StartFailed { error } = call.json()?;
+    let error = error.chars().take(LONGEST_ERROR).collect();
+    engine.execute(Command::FailStart { sandbox, error })?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 

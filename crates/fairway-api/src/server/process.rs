@@ -57,7 +57,12 @@ impl Server {
                 let attachments = format!("--attachments={}", self.waiting.count(sandbox.id));
                 self.execute(&["start", &attachments, &id]).await.map(drop)
             }
-            Err(failure) => Err(failure),
+            Err(failure) => {
+                // The program reports its own failures.
+                let fail = Command::FailStart { sandbox: id.clone(), error: failure.message.clone() };
+                let _ = self.command(move |engine| engine.execute(fail)).await;
+                Err(failure)
+            }
         };
         if let Err(failure) = started {
             // As in Docker, a container with `--rm` that did not start is removed.

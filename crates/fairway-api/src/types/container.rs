@@ -83,6 +83,7 @@ pub struct ContainerState {
     /// The process of the sandbox; 0 for none.
     pub pid: u32,
     pub exit_code: i32,
+    /// Why the last start failed; empty if it did not.
     pub error: String,
     /// When it was last started; Go's zero time before.
     pub started_at: String,

@@ -186,6 +186,15 @@ pub struct Exited {
     pub oom_killed: bool,
 }
 
+/// The body of `POST /containers/{id}/start-failed`: reports that the command of a sandbox could not be started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "PascalCase", default)]
+pub struct StartFailed {
+    /// The reason, for `State.Error`.
+    pub error: String,
+}
+
 /// The reply of `GET /fairway/explain?from=&to=&plan=`: the path and the end of a packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

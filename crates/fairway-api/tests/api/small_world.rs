@@ -74,6 +74,7 @@ fn sandbox(byte: u8, name: &str, mode: NetworkMode, state: SandboxState) -> Sand
         last_start: None,
         last_exit: None,
         oom_killed: false,
+        start_error: String::new(),
     }
 }
 

@@ -277,6 +277,13 @@ pub enum Command {
         /// The limits; one that is none is left unchanged, and 0 processes take the limit away.
         limits: ResourceLimits,
     },
+    /// Records why a start failed. A sandbox that runs is left unchanged: a later start succeeded.
+    FailStart {
+        /// The sandbox.
+        sandbox: String,
+        /// The reason, as users read it.
+        error: String,
+    },
     /// Takes back a start that could not be carried out.
     CancelStart {
         /// The sandbox.

@@ -49,6 +49,14 @@ impl World {
         Ok(self.record_sandbox(Sandbox { restarts, ..sandbox }))
     }
 
+    pub(super) fn fail_start(&mut self, reference: &str, error: String) -> Result<Change, Refusal> {
+        let sandbox = self.find_sandbox(reference)?.clone();
+        match sandbox.running() {
+            true => Ok(Change::default()),
+            false => Ok(self.record_sandbox(Sandbox { start_error: error, ..sandbox })),
+        }
+    }
+
     pub(super) fn update_sandbox(
         &mut self,
         reference: &str,
@@ -96,8 +104,29 @@ mod tests {
         with(ProcessOptions { restart: RestartPolicy::Always, ..ProcessOptions::default() })
     }
 
+    fn ended(name: &str) -> Command {
+        Command::StopSandbox { sandbox: name.to_owned(), exit: 127.into(), process: None }
+    }
+
     fn stop(name: &str) -> Command {
         Command::RequestStop { sandbox: name.to_owned() }
+    }
+
+    #[test]
+    fn the_error_of_a_failed_start_is_kept_until_the_next_start() {
+        let (mut world, mut rng) = world();
+        let d = &mut rng;
+        run(&mut world, d, [sandbox("a", &[], SandboxOptions::default())]);
+        let fail = || Command::FailStart { sandbox: "a".to_owned(), error: "no such command".to_owned() };
+        let error = |world: &World| world.find_sandbox("a").unwrap().start_error.clone();
+        run(&mut world, d, [fail()]);
+        assert_eq!(error(&world), "no such command");
+        run(&mut world, d, [start("a")]);
+        assert_eq!(error(&world), "");
+        // The report of an earlier start comes late.
+        assert!(world.apply(fail(), 1, d).unwrap().records.is_empty());
+        run(&mut world, d, [ended("a"), fail()]);
+        assert_eq!(error(&world), "no such command");
     }
 
     #[test]

@@ -69,6 +69,7 @@ impl World {
             last_start: Some(now),
             last_exit: None,
             oom_killed: false,
+            start_error: String::new(),
         }
     }
 

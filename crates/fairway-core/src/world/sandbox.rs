@@ -190,6 +190,7 @@ impl World {
             last_start: None,
             last_exit: None,
             oom_killed: false,
+            start_error: String::new(),
         };
         let mut change = Change { warnings: choice.warnings, ..Change::default() };
         self.touch_sandbox(sandbox, &mut change);
@@ -243,6 +244,7 @@ impl World {
         sandbox.restarts = 0;
         sandbox.last_start = Some(context.now);
         sandbox.oom_killed = false;
+        sandbox.start_error.clear();
         let mut change = Change { warnings, ..Change::default() };
         before.iter().for_each(|endpoint| self.touch_endpoint(endpoint, &mut change));
         self.touch_sandbox(sandbox, &mut change);

@@ -16,8 +16,8 @@ use super::error::CommandError;
 use super::print::warn;
 use crate::daemon::EXEC_ROOT;
 use fairway_run::{
-    CapabilitySet, Ending, Files, Launch, LaunchError, NetworkNamespace, Order, User, cgroup, environment,
-    find_user, home,
+    CapabilitySet, Ending, Files, Launch, LaunchError, NetworkNamespace, Order, Running, User, cgroup,
+    environment, find_user, home,
 };
 
 /// A connection to a daemon, and where that is.
@@ -67,16 +67,8 @@ impl Session {
     /// its exit code.
     pub(super) fn foreground(&mut self, sandbox: &str) -> Result<i32, CommandError> {
         let known = self.client.container(sandbox)?;
-        let terminal = [io::stdin().is_terminal(), io::stdout().is_terminal()].contains(&true);
-        let launch = self.launch(&known, terminal, false)?;
-        let launched = fairway_run::launch(&launch)?;
-        let pid = launched.identity().pid;
-        let group = Group::limited(&known, pid)?;
-        let given = self.client.attach_namespace(&known.id, &in_process(pid))?;
-        let running = match launched.release(&files(&given)) {
-            Ok(running) => running,
-            Err(error) => return Err(self.unreleased(&known.id, pid, error)),
-        };
+        let started = self.start_foreground(&known);
+        let (running, group) = self.report_failed_start(&known.id, started)?;
         running.notes().iter().for_each(|note| tracing::warn!("{note}"));
         let process = running.identity();
         let code = running.wait_forwarding_signals().map_err(CommandError::Wait)?;
@@ -89,11 +81,29 @@ impl Session {
         Ok(code)
     }
 
+    fn start_foreground(&mut self, known: &ContainerInspect) -> Result<(Running, Group), CommandError> {
+        let terminal = [io::stdin().is_terminal(), io::stdout().is_terminal()].contains(&true);
+        let launch = self.launch(known, terminal, false)?;
+        let launched = fairway_run::launch(&launch)?;
+        let pid = launched.identity().pid;
+        let group = Group::limited(known, pid)?;
+        let given = self.client.attach_namespace(&known.id, &in_process(pid))?;
+        match launched.release(&files(&given)) {
+            Ok(running) => Ok((running, group)),
+            Err(error) => Err(self.unreleased(&known.id, pid, error)),
+        }
+    }
+
     /// Starts the process of a sandbox under a supervisor, once so many clients are attached to its streams, and returns when it runs.
     pub(super) fn detached(&mut self, sandbox: &str, attachments: usize) -> Result<(), CommandError> {
         let known = self.client.container(sandbox)?;
-        let launch = self.launch(&known, known.config.tty, true)?;
-        let log = log_path(&known)?;
+        let started = self.start_detached(&known, attachments);
+        self.report_failed_start(&known.id, started)
+    }
+
+    fn start_detached(&mut self, known: &ContainerInspect, attachments: usize) -> Result<(), CommandError> {
+        let launch = self.launch(known, known.config.tty, true)?;
+        let log = log_path(known)?;
         if let Some(directory) = log.parent() {
             fs::create_dir_all(directory).map_err(|source| CommandError::LogDirectory {
                 path: directory.display().to_string(),
@@ -129,6 +139,22 @@ impl Session {
         let exited = Exited { pid, code: error.exit_code(), ..Exited::default() };
         let _ = self.report_exit(sandbox, exited);
         error.into()
+    }
+
+    /// Has the daemon keep the error of a failed start, as `docker inspect` shows it.
+    fn report_failed_start<T>(
+        &mut self,
+        sandbox: &str,
+        started: Result<T, CommandError>,
+    ) -> Result<T, CommandError> {
+        started.inspect_err(|error| {
+            let text = match error {
+                CommandError::Refused { message, .. } => message.clone(),
+                other => other.to_string(),
+            };
+            // The caller gets the error in any case.
+            let _ = self.client.start_failed(sandbox, text);
+        })
     }
 
     fn report_exit(&mut self, sandbox: &str, exited: Exited) -> Result<(), CommandError> {

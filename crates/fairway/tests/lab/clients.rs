@@ -82,6 +82,45 @@ fn a_container_is_started_waited_for_and_vanishes() {
 }
 
 #[test]
+fn the_error_of_a_failed_start_is_kept_until_the_next_start() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::new(lab, &[]);
+        let start = |stage: &Stage, name: &str| {
+            let (status, text) = request(stage, "POST", &format!("/containers/{name}/start"), "");
+            let reply: Value = serde_json::from_str(&text).unwrap_or_default();
+            (status, reply["message"].as_str().unwrap_or_default().to_owned())
+        };
+        let error = |stage: &Stage, name: &str| field(stage, name, "State.Error");
+        // One whose command is not there, one whose user is not, and one whose port is another's.
+        create(&stage, "broken", r#"{"Image":"host","Cmd":["/no/such/program"]}"#);
+        create(&stage, "odd", r#"{"Image":"host","Cmd":["true"],"User":"nosuch"}"#);
+        let binding = r#"{"80/tcp":[{"HostPort":"8080"}]}"#;
+        for name in ["first", "second"] {
+            let body = format!(
+                r#"{{"Cmd":["sleep","1000"],"Image":"host","HostConfig":{{"PortBindings":{binding}}}}}"#
+            );
+            create(&stage, name, &body);
+        }
+        assert_eq!(start(&stage, "first"), (204, String::new()));
+        for (name, reason) in [("broken", "/no/such/program"), ("odd", "nosuch"), ("second", "8080")] {
+            let (status, message) = start(&stage, name);
+            assert!(status >= 400 && message.contains(reason), "{status} {message}");
+            assert_eq!(error(&stage, name), message);
+        }
+        assert_eq!(error(&stage, "first"), "");
+        stage.daemon.restart(&[]);
+        assert!(error(&stage, "broken").contains("/no/such/program"));
+        printed(&stage, "rm -f first");
+        assert_eq!(start(&stage, "second"), (204, String::new()));
+        assert_eq!(error(&stage, "second"), "");
+        // The command line's starts are no different.
+        assert_eq!(fairway(&stage, "run -d --name mine -- /no/such/program").code, 127);
+        assert!(error(&stage, "mine").contains("/no/such/program"));
+        printed(&stage, "rm -f broken odd second mine");
+    });
+}
+
+#[test]
 fn images_are_directories_and_the_hosts_files() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
