@@ -198,12 +198,12 @@ pub trait EngineApi: Send + Sync + 'static {
     /// The command is refused or fails; the World is then unchanged.
     fn execute(&self, command: Command) -> Result<Applied, Failure>;
 
-    /// Decides a command on this World without carrying it out: the World after it, or none if a DHCP server has to be
-    /// asked first.
+    /// Decides a command on this World without carrying it out. Endpoints get no address where a DHCP server would lease
+    /// it.
     ///
     /// # Errors
     /// The command is refused.
-    fn decide(&self, world: &World, command: Command) -> Result<Option<Draft>, Failure>;
+    fn decide(&self, world: &World, command: Command) -> Result<Draft, Failure>;
 
     /// Calls `look` with the World, which does not change meanwhile: `look` has to be quick.
     fn read(&self, look: &mut dyn FnMut(&World));

@@ -22,8 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use fairway_core::world::{
-    Change, Command, Context, CreateNetwork, Draft, Event, PARENT_OPTION, Requester, Subject, Undecided,
-    World,
+    Change, Command, Context, CreateNetwork, Draft, Event, PARENT_OPTION, Requester, Subject, World,
 };
 use fairway_inspect::metrics::CommandMeasurements;
 use fairway_kernel::{clock, namespace};
@@ -156,14 +155,13 @@ impl Committer {
         })
     }
 
-    /// Decides a command on a World without carrying it out; none if a DHCP server has to be asked first.
-    pub fn decide(&self, world: &World, command: Command) -> Result<Option<Draft>, EngineError> {
+    /// Decides a command on a World without carrying it out. No DHCP server is asked: endpoints get no address where one
+    /// would lease it.
+    pub fn decide(&self, world: &World, command: Command) -> Result<Draft, EngineError> {
         let command = self.with_parents(command)?;
-        match world.decide(command, &mut Context::new(self.now(), &mut Rng::new(seed()))) {
-            Ok(draft) => Ok(Some(draft)),
-            Err(Undecided::Refused(refusal)) => Err(refusal.into()),
-            Err(Undecided::LeaseNeeded(_)) => Ok(None),
-        }
+        let mut rng = Rng::new(seed());
+        let mut context = Context { leases_unknown: true, ..Context::new(self.now(), &mut rng) };
+        Ok(world.decide(command, &mut context)?)
     }
 
     /// Runs a command of the daemon itself, as [`Committer::execute_for`] does.

@@ -275,11 +275,12 @@ impl Engine {
         self.reconciler.execute(requester, command)
     }
 
-    /// Decides a command on a World without carrying it out; none if a DHCP server has to be asked first.
+    /// Decides a command on a World without carrying it out. No DHCP server is asked: endpoints get no address where one
+    /// would lease it.
     ///
     /// # Errors
     /// The refusal of the World.
-    pub fn decide(&self, world: &World, command: Command) -> Result<Option<Draft>, EngineError> {
+    pub fn decide(&self, world: &World, command: Command) -> Result<Draft, EngineError> {
         self.committer.decide(world, command)
     }
 

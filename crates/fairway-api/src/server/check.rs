@@ -22,9 +22,7 @@ pub(super) fn check(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failur
     let (mut refusals, mut refused) = (Vec::new(), false);
     for (number, request) in request.requests.into_iter().enumerate() {
         match after(engine, &world, request, number as u64) {
-            Ok(Some(draft)) => world = draft.world,
-            // What follows may rest on the lease.
-            Ok(None) => break,
+            Ok(draft) => world = draft.world,
             // What an earlier one would have made is missing.
             Err(failure) if refused && failure.kind == RefusalKind::NotFound.into() => {}
             Err(failure) => {
@@ -37,13 +35,13 @@ pub(super) fn check(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failur
     Reply::json(&Checked { refusals })
 }
 
-/// Decides a request; none if a DHCP server has to be asked first.
+/// Decides a request.
 fn after(
     engine: &dyn EngineApi,
     world: &World,
     request: CheckedRequest,
     number: u64,
-) -> Result<Option<Draft>, Failure> {
+) -> Result<Draft, Failure> {
     let CheckedRequest { method, path, body } = request;
     let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
     let command = match Route::of(&method, &path)? {

@@ -61,9 +61,9 @@ fn warnings_of_start(engine: &dyn EngineApi, id: &str) -> Vec<String> {
     let Ok(world) = look(engine, |world| Ok(world.clone())) else { return Vec::new() };
     let start = Command::StartSandbox { sandbox: id.to_owned(), process: None, namespace: None };
     match engine.decide(&world, start) {
-        Ok(Some(draft)) => draft.change.warnings,
-        // The start itself says why it is refused; its log has what rests on a lease.
-        Ok(None) | Err(_) => Vec::new(),
+        Ok(draft) => draft.change.warnings,
+        // The start itself says why it is refused.
+        Err(_) => Vec::new(),
     }
 }
 

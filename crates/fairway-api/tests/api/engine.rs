@@ -127,12 +127,13 @@ impl EngineApi for FakeEngine {
         })
     }
 
-    fn decide(&self, world: &World, command: Command) -> Result<Option<Draft>, Failure> {
-        match world.decide(command, &mut Context::new(NOW, &mut self.other_rng.lock().unwrap())) {
-            Ok(draft) => Ok(Some(draft)),
-            Err(Undecided::Refused(refusal)) => Err(refusal.into()),
-            Err(Undecided::LeaseNeeded(_)) => Ok(None),
-        }
+    fn decide(&self, world: &World, command: Command) -> Result<Draft, Failure> {
+        let mut rng = self.other_rng.lock().unwrap();
+        let mut context = Context { leases_unknown: true, ..Context::new(NOW, &mut rng) };
+        world.decide(command, &mut context).map_err(|undecided| match undecided {
+            Undecided::Refused(refusal) => refusal.into(),
+            Undecided::LeaseNeeded(_) => panic!("leases are unknown"),
+        })
     }
 
     fn read(&self, look: &mut dyn FnMut(&World)) {

@@ -16,6 +16,8 @@ pub struct Context<'a> {
     pub rng: &'a mut Rng,
     /// The DHCP leases that the command may use, each with the name of its network.
     pub leases: &'a [(String, Lease)],
+    /// Whether endpoints get no IPv4 address where a lease is needed, as to check a command before a server is asked.
+    pub leases_unknown: bool,
     /// Addresses that other hosts on the LAN of a network have which the command makes, each with the network's name.
     pub addresses_in_use: &'a [(String, IpAddr, MacAddress)],
     /// Ports that random choices leave out, since other programs have them.
@@ -25,7 +27,7 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// A context without leases and avoided ports.
     pub fn new(now: i64, rng: &'a mut Rng) -> Self {
-        Self { now, rng, leases: &[], addresses_in_use: &[], avoided_ports: &[] }
+        Self { now, rng, leases: &[], leases_unknown: false, addresses_in_use: &[], avoided_ports: &[] }
     }
 }
 
@@ -35,7 +37,8 @@ pub enum Undecided {
     /// The command is refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The command needs a lease: it is decided again with one in [`Context::leases`].
+    /// The command needs a lease, and [`Context::leases_unknown`] is not set: it is decided again with one in
+    /// [`Context::leases`].
     #[error("network {} needs a lease of the DHCP server at {}", .0.network, .0.parent)]
     LeaseNeeded(Box<LeaseRequest>),
 }

@@ -225,9 +225,13 @@ impl World {
             (None, Some(subnet)) => self.free_address(network, subnet).map(Some),
             (_, None) => Ok(None),
         };
-        let lease = self.lease_for(network, endpoint, context)?;
-        let asked = lease.as_ref().map(|lease| lease.address).or(endpoint.request.ipv4);
-        let ipv4 = given(asked.map(IpAddr::V4), network.ipv4())?;
+        let (lease, ipv4) = if context.leases_unknown && Self::needs_lease(network, endpoint) {
+            (None, None)
+        } else {
+            let lease = self.lease_for(network, endpoint, context)?;
+            let asked = lease.as_ref().map(|lease| lease.address).or(endpoint.request.ipv4);
+            (lease, given(asked.map(IpAddr::V4), network.ipv4())?)
+        };
         // As in Docker, an endpoint with disable_ipv6=1 gets no IPv6 address.
         let ipv6 = match endpoint.options.disables_ipv6() {
             true => None,

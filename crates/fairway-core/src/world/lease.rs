@@ -9,6 +9,11 @@ use fairway_model::{
 };
 
 impl World {
+    /// Whether the IPv4 address of an endpoint is leased: it is not allocated by IPAM.
+    pub(super) fn needs_lease(network: &Network, endpoint: &Endpoint) -> bool {
+        network.bridge_options.dhcp && endpoint.request.ipv4.is_none()
+    }
+
     /// The lease of an endpoint's IPv4 address; none if IPAM allocates the address.
     pub(super) fn lease_for(
         &self,
@@ -16,8 +21,8 @@ impl World {
         endpoint: &Endpoint,
         context: &mut Context<'_>,
     ) -> Result<Option<Lease>, Undecided> {
-        let (true, None, Some(subnet), Some(uplink)) =
-            (network.bridge_options.dhcp, endpoint.request.ipv4, network.ipv4(), &network.uplink)
+        let (true, Some(subnet), Some(uplink)) =
+            (Self::needs_lease(network, endpoint), network.ipv4(), &network.uplink)
         else {
             return Ok(None);
         };

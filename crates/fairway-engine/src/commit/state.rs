@@ -383,7 +383,10 @@ fn decide_on(
     rng: &mut Rng,
 ) -> Result<Draft, Undecided> {
     let Findings { leases, addresses_in_use, taken_ports: avoided_ports } = findings;
-    world.decide(command.clone(), &mut Context { now, rng, leases, addresses_in_use, avoided_ports })
+    world.decide(
+        command.clone(),
+        &mut Context { leases, addresses_in_use, avoided_ports, ..Context::new(now, rng) },
+    )
 }
 
 #[cfg(test)]

@@ -218,7 +218,7 @@ impl EngineApi for EngineAdapter {
         }
     }
 
-    fn decide(&self, world: &World, command: Command) -> Result<Option<Draft>, Failure> {
+    fn decide(&self, world: &World, command: Command) -> Result<Draft, Failure> {
         match self.plugin.refusal(world, &command) {
             Some(refusal) => Err(refusal),
             None => self.engine.decide(world, command).map_err(failure),

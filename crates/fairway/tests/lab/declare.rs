@@ -1,8 +1,8 @@
 //! Networks and sandboxes as files declare them: `fairway apply` and `fairway export`.
 
-use fairway_lab::{Outcome, ask, serve_tcp};
+use fairway_lab::{DhcpServer, Outcome, ask, serve_tcp};
 
-use crate::cli::{CommandOutput, fairway, inside, printed};
+use crate::cli::{CommandOutput, fairway, field, inside, printed};
 use crate::dns::{RecordType, look_up};
 use crate::harness::{HOST, LAN, Stage};
 use crate::kernel_state::{assert_same, observe};
@@ -235,6 +235,33 @@ fn what_is_exported_changes_nothing_and_makes_the_same_elsewhere() {
         let exported = printed(&stage, "export");
         assert!(exported.contains("office") && exported.contains("cam"), "{exported}");
         assert_eq!(applied(&stage, &exported, "--prune"), "unchanged", "{exported}");
+    });
+}
+
+#[test]
+fn steps_after_a_lease_are_checked_too() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let pool = ["10.10.50.60".parse().unwrap()];
+        let server = DhcpServer::start(&stage.lan, "eth0", LAN.parse().unwrap(), &pool, 600).unwrap();
+        let text = "
+networks:
+  office: {driver: lan, driver_opts: {parent: eth0, fairway.dhcp: 'true'}}
+sandboxes:
+  cam: {networks: [office]}
+  db: {ports: ['8080:80']}
+  web: {ports: ['8080:80']}
+";
+        for flags in ["--dry-run", ""] {
+            let refused = apply(&stage, text, flags);
+            assert_eq!((refused.output.as_str(), refused.code), ("", 1));
+            assert!(refused.errors.contains("cannot create sandbox web: "), "{}", refused.errors);
+        }
+        assert_eq!(names(&stage), "");
+        let text = text.replacen("8080", "8081", 1);
+        assert_eq!(applied(&stage, &text, "--dry-run"), applied(&stage, &text, ""));
+        assert_eq!(field(&stage, "cam", "NetworkSettings.Networks.office.IPAddress"), "10.10.50.60");
+        drop(server);
     });
 }
 

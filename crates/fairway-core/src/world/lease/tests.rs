@@ -99,6 +99,20 @@ fn a_lease_is_needed_before_an_address_is_allocated() {
 }
 
 #[test]
+fn without_a_server_an_endpoint_has_no_address() {
+    let (world, mut rng) = world();
+    let unknown = |world: &World, rng: &mut Rng, command| {
+        world.decide(command, &mut Context { leases_unknown: true, ..Context::new(0, rng) })
+    };
+    let world = unknown(&world, &mut rng, attach("web")).unwrap().world;
+    let given = world.endpoints().next().unwrap().allocation.clone().unwrap();
+    assert_eq!((given.ipv4, given.lease), (None, None));
+    // What follows is decided nevertheless.
+    let again = unknown(&world, &mut rng, attach("web")).unwrap_err();
+    assert!(matches!(again, Undecided::Refused(Refusal::SandboxExists { .. })), "{again}");
+}
+
+#[test]
 fn a_lease_must_fit_the_network() {
     let (world, mut rng) = world();
     let request = needed(&world, &mut rng, "web");
