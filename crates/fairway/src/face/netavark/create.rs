@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use fairway_api::{Failure, decode};
+use fairway_core::world::NetworkOptions;
 use fairway_model::Rng;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::error::{CreateError, NetavarkError};
-use super::network::{BRIDGE_NAME, Options, route_text};
+use super::error::{CreateError, NetavarkError, RequestError};
+use super::network::{BRIDGE_NAME, Options, network as described, route_text};
 use super::plugin;
 use super::request::{LeaseRange, Network, Route, Subnet};
 use subnet::{free_ipv4, free_ipv6, intersects};
@@ -70,7 +72,7 @@ pub(super) fn network(
     check_name(&network, &used)?;
     network.network_interface.as_deref().map_or(Ok(()), check_interface_name)?;
     check_ipam(&network)?;
-    let mut checks_subnets = false;
+    let (mut checks_subnets, mut of_engine) = (false, true);
     match network.driver.as_str() {
         "bridge" => {
             let checks = bridge_checks(&mut network)?;
@@ -81,6 +83,7 @@ pub(super) fn network(
         driver => {
             let program = program(driver).ok_or_else(|| CreateError::NoPlugin(driver.to_owned()))?;
             network = plugin::create(&program, &network)?;
+            of_engine = false;
         }
     }
     if ipam_driver(&network) == "none" {
@@ -91,6 +94,9 @@ pub(super) fn network(
     }
     complete_subnets(&mut network, checks_subnets, &used.subnets)?;
     network.routes.iter().flatten().try_for_each(check_route)?;
+    if of_engine {
+        check_setup(&network)?;
+    }
     network.created = Some(now);
     Ok(network)
 }
@@ -292,6 +298,18 @@ fn check_lease_range(range: &LeaseRange, subnet: &IpNet) -> Result<(), CreateErr
         (Some(first), Some(last)) if first > last => Err(CreateError::LeaseRangeOrder { first, last }),
         _ => Ok(()),
     }
+}
+
+/// Refuses what `setup` would refuse of the network, in the same words: no container could use it.
+fn check_setup(network: &Network) -> Result<(), NetavarkError> {
+    if network.driver == "ipvlan" {
+        return Err(RequestError::Driver(network.driver.clone()).into());
+    }
+    // Without a parent `setup` takes the interface with the default route.
+    let request = described(network, Some("eth0"))?;
+    let options = NetworkOptions::parse(&request.options).map(drop).map_err(Failure::from);
+    let checked = options.and_then(|()| decode::network(request).map(drop));
+    checked.map_err(|failure| NetavarkError::Unusable(failure.message))
 }
 
 fn check_route(route: &Route) -> Result<(), NetavarkError> {

@@ -30,6 +30,9 @@ pub enum NetavarkError {
     /// A new network cannot be as it is described.
     #[error(transparent)]
     Create(#[from] CreateError),
+    /// The daemon would refuse a new network.
+    #[error("{0}")]
+    Unusable(String),
     /// A plugin fails.
     #[error("plugin {plugin:?} failed: {reason}")]
     Plugin {

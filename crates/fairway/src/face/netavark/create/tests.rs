@@ -115,6 +115,31 @@ fn what_clashes_is_refused_with_netavarks_texts() {
 }
 
 #[test]
+fn what_setup_would_refuse_is_refused_in_its_words() {
+    let options = |value: Value| refused(move |request| request["network"]["options"] = value);
+    let is_unsupported =
+        |text: String, what: &str| assert!(text.contains(&format!("{what} is not supported")), "{text}");
+    is_unsupported(options(json!({"vlan": "7"})), "option vlan=7");
+    is_unsupported(options(json!({"vrf": "red"})), "option vrf=red");
+    assert!(options(json!({"mtu": "12"})).contains("12"));
+    assert!(options(json!({"outbound_addr4": "nowhere"})).contains("nowhere"));
+    let dhcp = refused(|request| request["network"]["ipam_options"] = json!({"driver": "dhcp"}));
+    assert_eq!(dhcp, "cannot use dhcp ipam driver without using the option mode=unmanaged");
+    let subnets = json!([{"subnet": "10.1.0.0/24"}, {"subnet": "10.2.0.0/24"}]);
+    is_unsupported(refused(|request| request["network"]["subnets"] = subnets), "a second IPv4 subnet");
+    let of_lan = |driver: &'static str, options: Value| {
+        refused(move |request| {
+            request["network"]["driver"] = driver.into();
+            request["network"]["network_interface"] = "eth0".into();
+            request["network"]["subnets"] = json!([{"subnet": "10.10.50.0/24"}]);
+            request["network"]["options"] = options;
+        })
+    };
+    assert_eq!(of_lan("ipvlan", json!({})), "unknown network driver \"ipvlan\"");
+    is_unsupported(of_lan("macvlan", json!({"bclim": "5"})), "option bclim=5");
+}
+
+#[test]
 fn macvlan_networks_ask_dhcp_servers_unless_they_have_a_subnet() {
     let macvlan = |subnet: bool| {
         create(move |request| {
