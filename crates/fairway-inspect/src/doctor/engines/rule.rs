@@ -41,6 +41,8 @@ pub enum Outcome {
 /// The matches of a rule that the checks ask for, and its verdict.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleFacts {
+    /// The rule's handle; of iptables-legacy its number in the chain.
+    pub handle: Option<u64>,
     /// The input interface.
     pub input: Option<Wanted<String>>,
     /// The output interface.
@@ -69,7 +71,7 @@ enum Content {
 impl RuleFacts {
     /// Reads a rule. A match that is not known is passed over.
     pub fn of(rule: &Rule) -> Self {
-        let mut facts = Self::default();
+        let mut facts = Self { handle: rule.handle, ..Self::default() };
         let mut registers: BTreeMap<Register, Content> = BTreeMap::new();
         facts.read(&rule.expressions, &mut registers);
         facts
@@ -258,7 +260,7 @@ mod tests {
     #[test]
     fn what_is_not_asked_for_is_passed_over() {
         let found = facts("-s 10.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER");
-        assert_eq!(found, RuleFacts::default());
+        assert_eq!(found, RuleFacts { handle: Some(1), ..RuleFacts::default() });
         assert!(found.is_for(6, 1));
         assert_eq!(facts("-p tcp -j REJECT --reject-with tcp-reset").outcome, Outcome::Drop);
         assert_eq!(facts("-m conntrack --ctorigdstport 8080 -j DROP").ports, Some((8080, 8080)));

@@ -1,17 +1,19 @@
 //! Checks of what containers that are gone have left: proxies, rules, flows, namespaces; and of their name servers.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use fairway_model::Protocol;
 use fairway_model::shell::quote;
-use fairway_ruleset::Table;
+use fairway_ruleset::{Family, Table};
 
 use super::forwarding::engine_name;
 use super::observations::{Bridge, EngineContainer, EngineObservations};
 use super::published::translations;
 use super::rule::{Outcome, RuleFacts};
 use super::subnets::restart;
+use crate::conflict::ForeignTable;
 use crate::doctor::Finding;
 use crate::doctor::finding::{count, join_some};
 use crate::explain::EngineWords;
@@ -56,19 +58,21 @@ pub(super) fn check_proxies(observed: &EngineObservations) -> Vec<Finding> {
 
 /// Reports rules that translate to addresses that no container has.
 pub(super) fn check_rules(observed: &EngineObservations) -> Vec<Finding> {
-    let tables: Vec<Table> = observed.tables().map(|it| it.table).collect();
+    let tables: Vec<ForeignTable> = observed.tables().collect();
     let bridges = observed.engine_bridges();
-    let mut stale: BTreeMap<(IpAddr, &str), BTreeSet<String>> = BTreeMap::new();
-    for (chain, facts) in translations(&tables) {
-        let Outcome::TranslateTo(address) = facts.outcome else { continue };
-        let of_engine = engine_of_chain(chain).is_some() && !observed.held.contains(&address);
-        if of_engine || is_gone(observed, &bridges, address) {
-            let ports = stale.entry((address, chain)).or_default();
-            ports.extend(facts.ports.map(|(port, _)| port_text(&facts, port)));
+    let mut stale: BTreeMap<(IpAddr, &str, usize), Vec<RuleFacts>> = BTreeMap::new();
+    for (number, foreign) in tables.iter().enumerate() {
+        for (chain, facts) in translations(std::slice::from_ref(&foreign.table)) {
+            let Outcome::TranslateTo(address) = facts.outcome else { continue };
+            let of_engine = engine_of_chain(chain).is_some() && !observed.held.contains(&address);
+            if of_engine || is_gone(observed, &bridges, address) {
+                stale.entry((address, chain, number)).or_default().push(facts);
+            }
         }
     }
-    let findings = stale.into_iter().map(|((address, chain), ports)| {
-        let engine = engine_of_chain(chain);
+    let findings = stale.into_iter().map(|((address, chain, number), rules)| {
+        let ports = rules.iter().filter_map(|it| it.ports.map(|(port, _)| port_text(it, port)));
+        let ports: BTreeSet<String> = ports.collect();
         let ports = if ports.is_empty() { "packets".to_owned() } else { join_some(ports) };
         Finding::error(
             "stale-dnat",
@@ -76,7 +80,7 @@ pub(super) fn check_rules(observed: &EngineObservations) -> Vec<Finding> {
             "what comes to the port goes nowhere, also if a new container publishes the port: the first rule that matches \
              decides",
         )
-        .fix(remake_rules(engine, chain))
+        .fix(remove_rules(&tables[number], chain, &rules))
     });
     findings.collect()
 }
@@ -86,13 +90,29 @@ fn port_text(facts: &RuleFacts, port: u16) -> String {
     protocol.map_or_else(|| port.to_string(), |protocol| format!("{port}/{protocol}"))
 }
 
-/// The command by which an engine makes its rules again; of rules without an engine, the one that shows them.
-fn remake_rules(engine: Option<EngineWords>, chain: &str) -> String {
+/// The command that removes stale rules of a chain; of rules without an engine, the one that shows them. Docker makes all
+/// its rules again at its start. Netavark and CNI change rules of running containers only.
+fn remove_rules(foreign: &ForeignTable, chain: &str, rules: &[RuleFacts]) -> String {
+    let (family, table) = (&foreign.table.family, quote(&foreign.table.name));
+    let legacy = if *family == Family::Ip6 { "ip6tables-legacy" } else { "iptables-legacy" };
+    let mut handles: Vec<u64> = rules.iter().filter_map(|rule| rule.handle).collect();
+    let engine = engine_of_chain(chain);
+    let chain = quote(chain);
     match engine {
         Some(EngineWords::Docker) => "systemctl restart docker".to_owned(),
-        Some(EngineWords::Podman) => "podman network reload --all".to_owned(),
-        Some(EngineWords::Nerdctl) => "nerdctl restart CONTAINER".to_owned(),
-        _ => format!("iptables -t nat -S {} --line-numbers", quote(chain)),
+        Some(_) if !handles.is_empty() && foreign.legacy => {
+            // Each deletion changes the numbers of the rules below.
+            handles.sort_unstable_by_key(|number| Reverse(*number));
+            let delete = |number| format!("{legacy} -t {table} -D {chain} {number}");
+            handles.into_iter().map(delete).collect::<Vec<_>>().join(" && ")
+        }
+        Some(_) if !handles.is_empty() => {
+            let delete = |handle| format!("delete rule {family} {table} {chain} handle {handle}");
+            let deletions: Vec<_> = handles.into_iter().map(delete).collect();
+            format!("nft {}", quote(&deletions.join("; ")))
+        }
+        _ if foreign.legacy => format!("{legacy} -t {table} -L {chain} -n --line-numbers"),
+        _ => format!("nft -a list chain {family} {table} {chain}"),
     }
 }
 

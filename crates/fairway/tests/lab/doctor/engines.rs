@@ -263,6 +263,37 @@ fn a_rule_that_outlived_its_container() {
     });
 }
 
+/// Rules as netavark makes them, of a container that is gone.
+const NETAVARK: &str = "
+table inet netavark {
+	chain PREROUTING {
+		type nat hook prerouting priority dstnat - 1; policy accept;
+		fib daddr type local jump NETAVARK-HOSTPORT-DNAT
+	}
+	chain NETAVARK-HOSTPORT-DNAT {
+		tcp dport 8080 jump nv_76e737_10_89_0_0_nm24_dnat
+	}
+	chain nv_76e737_10_89_0_0_nm24_dnat {
+		tcp dport 8080 dnat ip to 10.89.0.9:80
+		tcp dport 8081 dnat ip to 10.89.0.9:81
+	}
+}
+";
+
+#[test]
+fn rules_that_a_former_netavark_left() {
+    fairway_lab::run(|lab| {
+        let docker = DockerHost::new(lab);
+        run_with(&docker.host, "nft", &["-f", "-"], NETAVARK);
+        assert_ne!(ask(&docker.lan, &format!("{HOST}:8080")), Outcome::answered(LAN));
+        let found = docker.only("stale-dnat", Severity::Error);
+        assert!(found.message.contains("translates 8080/tcp, 8081/tcp to 10.89.0.9"), "{found:?}");
+        docker.obey(&found);
+        assert_eq!(ask_patiently(&docker.lan, &format!("{HOST}:8080")), Outcome::answered(LAN));
+        docker.assert_healthy();
+    });
+}
+
 /// Sends a datagram to port 53 of the host, always from the same port.
 fn send_datagram(lan: &Place) {
     let send = || UdpSocket::bind((LAN, 45353))?.send_to(b"question", (HOST, 53));

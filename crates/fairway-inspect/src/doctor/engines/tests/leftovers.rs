@@ -44,6 +44,32 @@ fn a_rule_to_a_container_that_is_gone_is_an_error() {
 }
 
 #[test]
+fn rules_that_a_former_netavark_left_are_deleted() {
+    let chain = "NETAVARK-DN-1D8721804F16F";
+    let saved = format!(
+        "*nat
+:{chain} - [0:0]
+-A {chain} -s 10.88.0.0/16 -p tcp -m tcp --dport 8081 -j MARK --set-xmark 0x2000/0x2000
+-A {chain} -p tcp -m tcp --dport 8081 -j DNAT --to-destination 10.88.0.9:80
+-A {chain} -p tcp -m tcp --dport 8082 -j DNAT --to-destination 172.17.0.2:80
+-A {chain} -p tcp -m tcp --dport 8083 -j DNAT --to-destination 10.88.0.9:83
+COMMIT
+"
+    );
+    let message = format!("chain {chain} translates 8081/tcp, 8083/tcp to 10.88.0.9, which no container has");
+    let mut host = TestHost::new();
+    host.rules(&saved);
+    let fix = format!("nft 'delete rule ip nat {chain} handle 2; delete rule ip nat {chain} handle 4'");
+    host.only("stale-dnat", Severity::Error, &message, &fix);
+    let mut host = TestHost::new();
+    let prerouting = ":PREROUTING ACCEPT [0:0]\n:NETAVARK";
+    let legacy = saved.replacen(":NETAVARK", prerouting, 1);
+    host.observed.host.iptables_legacy = iptables_save::read(Family::Ip, &legacy);
+    let fix = format!("iptables-legacy -t nat -D {chain} 4 && iptables-legacy -t nat -D {chain} 2");
+    host.only("stale-dnat", Severity::Error, &message, &fix);
+}
+
+#[test]
 fn a_rule_of_the_user_counts_within_the_subnets_of_engines_alone() {
     let mut host = TestHost::new();
     host.rule("nat", "-A PREROUTING -p udp -m udp --dport 53 -j DNAT --to-destination 10.0.0.53");
@@ -56,7 +82,7 @@ fn a_rule_of_the_user_counts_within_the_subnets_of_engines_alone() {
         "stale-dnat",
         Severity::Error,
         "chain PREROUTING translates 23/tcp to 172.17.0.9",
-        "iptables -t nat -S PREROUTING --line-numbers",
+        "nft -a list chain ip nat PREROUTING",
     );
     // A virtual machine on the bridge has addresses that cannot be seen.
     host.observed.host.interfaces.iter_mut().find(|it| it.name == "docker0a").unwrap().kind =
