@@ -1,5 +1,7 @@
 //! The functions of templates.
 
+use std::cmp::Ordering;
+
 use super::TemplateError;
 use super::value::Value;
 
@@ -8,34 +10,69 @@ use super::value::Value;
 pub(super) enum Function {
     And,
     Equal,
+    Greater,
+    GreaterOrEqual,
     Index,
     Join,
     Json,
     Len,
+    Less,
+    LessOrEqual,
     Lower,
     Not,
     NotEqual,
     Or,
+    Pad,
+    Print,
     Println,
     Split,
+    Title,
+    Truncate,
     Upper,
 }
 
-const FUNCTIONS: [(&str, Function); 13] = [
+const FUNCTIONS: [(&str, Function); 21] = [
     ("and", Function::And),
     ("eq", Function::Equal),
+    ("ge", Function::GreaterOrEqual),
+    ("gt", Function::Greater),
     ("index", Function::Index),
     ("join", Function::Join),
     ("json", Function::Json),
+    ("le", Function::LessOrEqual),
     ("len", Function::Len),
     ("lower", Function::Lower),
+    ("lt", Function::Less),
     ("ne", Function::NotEqual),
     ("not", Function::Not),
     ("or", Function::Or),
+    ("pad", Function::Pad),
+    ("print", Function::Print),
     ("println", Function::Println),
     ("split", Function::Split),
+    ("title", Function::Title),
+    ("truncate", Function::Truncate),
     ("upper", Function::Upper),
 ];
+
+/// The most spaces that `pad` adds on one side.
+const WIDEST_PADDING: usize = 1000;
+
+/// A number of characters; 0 for what is none.
+fn length(number: &serde_json::Number) -> usize {
+    number.as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or_default()
+}
+
+/// The text with the first letter of each word in upper case.
+fn title(text: &str) -> String {
+    let mut before = ' ';
+    let capital = |letter: char| {
+        let former = std::mem::replace(&mut before, letter);
+        let begins = !former.is_alphanumeric() && former != '_';
+        if begins { letter.to_uppercase().collect() } else { letter.to_string() }
+    };
+    text.chars().map(capital).collect()
+}
 
 /// All names, for people.
 pub(super) fn names() -> String {
@@ -84,6 +121,20 @@ impl Function {
             )),
             (Self::Lower, [Value::Text(value)]) => text(value.to_lowercase()),
             (Self::Upper, [Value::Text(value)]) => text(value.to_uppercase()),
+            (Self::Title, [Value::Text(value)]) => text(title(value)),
+            (Self::Pad, [Value::Text(value), Value::Number(before), Value::Number(after)]) => {
+                let spaces = |number| " ".repeat(length(number).min(WIDEST_PADDING));
+                // As in Docker, nothing stays nothing.
+                text(if value.is_empty() { String::new() } else { spaces(before) + value + &spaces(after) })
+            }
+            (Self::Truncate, [Value::Text(value), Value::Number(most)]) => {
+                text(value.chars().take(length(most)).collect())
+            }
+            (Self::Less, [first, second]) => self.compare(first, second, Ordering::is_lt),
+            (Self::LessOrEqual, [first, second]) => self.compare(first, second, Ordering::is_le),
+            (Self::Greater, [first, second]) => self.compare(first, second, Ordering::is_gt),
+            (Self::GreaterOrEqual, [first, second]) => self.compare(first, second, Ordering::is_ge),
+            (Self::Print, values) => text(values.iter().map(ToString::to_string).collect()),
             (Self::Println, values) => {
                 text(values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ") + "\n")
             }
@@ -93,6 +144,23 @@ impl Function {
                 Err(self.fails(format!("it cannot be given {given}")))
             }
         }
+    }
+
+    /// Compares two numbers or two texts.
+    fn compare(
+        self,
+        first: &Value,
+        second: &Value,
+        is_so: fn(Ordering) -> bool,
+    ) -> Result<Value, TemplateError> {
+        let order = match (first, second) {
+            (Value::Text(first), Value::Text(second)) => Some(first.cmp(second)),
+            (Value::Number(first), Value::Number(second)) => first.as_f64().partial_cmp(&second.as_f64()),
+            _ => None,
+        };
+        let (first, second) = (first.kind(), second.kind());
+        let order = order.ok_or_else(|| self.fails(format!("{first} cannot be compared with {second}")))?;
+        Ok(Value::Bool(is_so(order)))
     }
 
     fn index(self, value: &Value, keys: &[Value]) -> Result<Value, TemplateError> {

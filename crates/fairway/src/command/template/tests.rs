@@ -46,6 +46,12 @@ fn what_people_write() {
         ("{{.Name | upper | println}}", "WEB\n"),
         ("{{len .Networks}}{{.Count | eq 2}}", "2true"),
         (r#"{{join (split "a,b" ",") "-"}}"#, "a-b"),
+        (r#"{{title "my web-site_a"}} {{pad .Name 1 2}}|{{pad "" 1 2}}|"#, "My Web-Site_a  web  ||"),
+        (r#"{{truncate .Name 2}} {{truncate .Name 9}}"#, "we web"),
+        (
+            r#"{{print .Name .Count}}{{if gt .Count 1}} many{{end}} {{lt .Name "x"}} {{le 1 1}} {{ge 1 2}}"#,
+            "web2 many true true false",
+        ),
         ("{{and .Name .Count}} {{or .Nothing .Name}} {{not .Name}}", "2 web false"),
         ("a {{- .Name -}} b", "awebb"),
         (r#"{{"}}"}}{{`\`}}{{/* unsaid */}}"#, r"}}\"),
@@ -68,6 +74,7 @@ fn what_cannot_be_is_named() {
         ("{{$x}}", "template parsing error: undefined variable \"$x\""),
         ("{{index .IPAM.Config 2}}", "template: error calling index: index out of range: 2 of 2"),
         ("{{len .Count}}", "template: error calling len: a number has no length"),
+        ("{{gt .Name 1}}", "template: error calling gt: a text cannot be compared with a number"),
         ("{{json}}", "template: error calling json: it cannot be given nothing"),
         (
             "{{range .Name}}{{end}}",
