@@ -213,6 +213,14 @@ fn images() {
         "run --rm --network app -u app box:1 sh -c 'echo /*; echo $HOME; cat /etc/hosts | grep -c localhost; nslookup db | grep -c 172'",
     );
     assert_eq!(seen, "/bin /dev /etc /proc /sys\n/home/app\n2\n1");
+    // A missing working directory is made.
+    assert_eq!(docker("run --rm -w /bin/new/er box:1 sh -c pwd"), "/bin/new/er");
+    assert_eq!(
+        sh("docker run --name broken -w /dev/new box:1 sh 2>/dev/null || echo $?; test ! -e /dev/new"),
+        "125"
+    );
+    let error = docker("inspect -f '{{.State.Error}}' broken && docker rm broken");
+    assert!(error.contains("/dev/new"), "{error}");
     docker("run -d --name box box:1 sh -c 'sleep 1000'");
     assert_eq!(docker("exec -u app box sh -c 'id -u; id -g'"), "7\n8");
     assert_eq!(docker("inspect -f '{{.Config.Image}}' box"), "box:1");
