@@ -13,16 +13,15 @@ use std::collections::BTreeMap;
 
 use fairway_model::Protocol;
 use fairway_ruleset::{Element, Set, Table};
-use fairway_walk::{Interface, LinkProgram, Listener, NetworkNamespace, Survey, echo_sysctl};
+use fairway_walk::{Interface, LinkProgram, Listener, NetworkNamespace, PortState, Survey, echo_sysctl};
 pub use glance::{Glance, glance};
-use ipnet::IpNet;
 pub use iptables::tables;
 pub use routing::route;
 pub use sockets::listeners;
 use thiserror::Error;
 
 use crate::nftables::{self, Reader};
-use crate::route::{self, Link, Links};
+use crate::route::{self, Address, Link, Links};
 use crate::{netlink, sysctl};
 
 /// Why a namespace cannot be surveyed.
@@ -148,13 +147,20 @@ fn look(name: &str, on_demand: bool) -> Result<Survey, Error> {
 /// The links of a namespace, and what the walker needs of them.
 fn interfaces(links: &Links, shared: &Shared) -> Result<(Vec<Link>, Vec<Interface>), Error> {
     let all = links.all()?;
-    let mut addresses: BTreeMap<u32, Vec<IpNet>> = BTreeMap::new();
+    let mut addresses: BTreeMap<u32, Vec<Address>> = BTreeMap::new();
     for address in links.addresses(0)? {
-        addresses.entry(address.interface).or_default().push(address.address);
+        addresses.entry(address.interface).or_default().push(address);
     }
-    let interfaces = all.iter().map(|link| Interface {
-        addresses: addresses.remove(&link.index).unwrap_or_default(),
-        ..interface(link, &all, shared)
+    let interfaces = all.iter().map(|link| {
+        let own = addresses.remove(&link.index).unwrap_or_default();
+        let those =
+            |is: fn(&Address) -> bool| own.iter().filter(|it| is(it)).map(|it| it.address.addr()).collect();
+        Interface {
+            tentative: those(Address::is_unusable),
+            deprecated: those(Address::is_deprecated),
+            addresses: own.iter().map(|it| it.address).collect(),
+            ..interface(link, &all, shared)
+        }
     });
     let interfaces = interfaces.collect();
     Ok((all, interfaces))
@@ -209,7 +215,10 @@ fn interface(link: &Link, all: &[Link], shared: &Shared) -> Interface {
         mac: link.mac.unwrap_or_default(),
         up: link.up,
         addresses: Vec::new(),
+        tentative: Vec::new(),
+        deprecated: Vec::new(),
         bridge: link.master.filter(|_| master_kind.is_none_or(|kind| kind == "bridge")),
+        port_state: link.port_state.map(PortState::from_number).unwrap_or_default(),
         hairpin: link.hairpin.unwrap_or_default(),
         isolated: link.isolated,
         peer: None,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::topology::PortState;
+
 /// Why the kernel discards a packet without a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiscardReason {
@@ -82,6 +84,13 @@ pub enum DiscardReason {
     NoPort {
         /// The bridge.
         bridge: String,
+    },
+    /// The bridge port does not forward, by its state.
+    PortState {
+        /// The port.
+        port: String,
+        /// Its state.
+        state: PortState,
     },
     /// The bridge port may not send a frame back to where it came from.
     HairpinOff {
@@ -170,6 +179,7 @@ impl fmt::Display for DiscardReason {
             Self::NoPort { bridge } => {
                 write!(f, "no port of {bridge} leads to its destination MAC address")
             }
+            Self::PortState { port, state } => write!(f, "the bridge port {port} is {}", state.name()),
             Self::HairpinOff { bridge, port } => {
                 write!(f, "{bridge} may not send it back by {port}: hairpin is off")
             }

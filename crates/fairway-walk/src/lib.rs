@@ -85,10 +85,10 @@ pub use record::{EndKind, EndRecord, RuleRecord, StepKind, StepRecord, WalkRecor
 pub use route::{RouteQuery, RouteResult, is_link_local};
 pub use sample::{PossibleDrop, Sample};
 pub use sender::Sender;
-pub use step::{Counted, End, PacketWalk, Step};
+pub use step::{Counted, End, PacketWalk, Silence, Step};
 pub use topology::{
-    Interface, LinkProgram, Listener, MacvlanParent, NamespaceId, NetworkNamespace, Route, RouteKind,
-    RouteRule, Survey, Topology,
+    Interface, LinkProgram, Listener, MacvlanParent, NamespaceId, NetworkNamespace, PortState, Route,
+    RouteKind, RouteRule, Survey, Topology,
 };
 pub use virtual_server::{RealServer, VirtualServer};
 pub use walk::Walker;

@@ -388,9 +388,10 @@ impl End {
             Self::NoRoute { destination, .. } => {
                 EndRecord { next_hop: Some(*destination), ..new(EndKind::NoRoute) }
             }
-            Self::NoNeighbor { interface, next, .. } => EndRecord {
+            Self::NoNeighbor { interface, next, silence, .. } => EndRecord {
                 interface: Some(interface.clone()),
                 next_hop: Some(*next),
+                reason: silence.as_ref().map(|it| it.in_words(topology)),
                 ..new(EndKind::NoNeighbor)
             },
             Self::Leaves { interface, next, tuple, .. } => EndRecord {
@@ -434,9 +435,13 @@ impl End {
                     Some(kind) => format!("the route to {destination} is of the type {}", kind.name()),
                 }
             ),
-            Self::NoNeighbor { interface, next, .. } => {
+            Self::NoNeighbor { interface, next, silence: None, .. } => {
                 format!("lost on {namespace}: no neighbor on {interface} has {next}")
             }
+            Self::NoNeighbor { interface, next, silence: Some(silence), .. } => format!(
+                "lost on {namespace}: no neighbor on {interface} answers for {next}: {}",
+                silence.in_words(topology)
+            ),
             Self::Leaves { namespace: place, interface, next, tuple } => {
                 let carrier = topology.namespaces.get(place.0).and_then(|it| it.interface_named(interface));
                 let carrier = carrier.map(|it| it.carrier.as_str()).filter(|it| !it.is_empty());

@@ -163,24 +163,27 @@ impl NetworkNamespace {
         })
     }
 
-    /// RFC 6724, section 5: an address of the destination's scope, of the interface rather than of another one, with
-    /// the longest prefix in common.
+    /// RFC 6724, section 5, as `ipv6_get_saddr_eval` in net/ipv6/addrconf.c has it: an address of the destination's scope,
+    /// that is not deprecated, of the interface rather than of another one, with the longest prefix in common.
     fn source_for_ipv6(&self, interface: &Interface, destination: Ipv6Addr) -> Option<IpAddr> {
         let scoped = destination.is_unicast_link_local();
-        let others =
-            self.interfaces.iter().filter(|it| !scoped && !it.loopback && it.index != interface.index);
-        let mut of = [interface].into_iter().chain(others).map(|it| {
-            let fitting = it.addresses.iter().filter_map(|net| match net {
-                IpNet::V6(net) if net.addr().is_unicast_link_local() == scoped => Some(net),
+        let own = |it: &&Interface| it.index == interface.index;
+        let all = self.interfaces.iter().filter(|it| own(it) || !scoped);
+        let addresses = all.flat_map(|it| {
+            let usable = it.addresses.iter().filter_map(|net| match net {
+                IpNet::V6(net) if !it.tentative.contains(&net.addr().into()) => Some(net),
                 _ => None,
             });
-            let common = |net: &&ipnet::Ipv6Net| {
-                let differs = u128::from(net.addr()) ^ u128::from(destination);
-                (differs.leading_zeros() as u8).min(net.prefix_len())
-            };
-            // The first of equally good addresses.
-            fitting.rev().max_by_key(common).map(|net| IpAddr::V6(net.addr()))
+            usable.filter(|net| !net.addr().is_loopback()).map(move |net| (it, net))
         });
-        of.find_map(|found| found)
+        let rank = |(it, net): &(&Interface, &ipnet::Ipv6Net)| {
+            let differs = u128::from(net.addr()) ^ u128::from(destination);
+            let common = (differs.leading_zeros() as u8).min(net.prefix_len());
+            let fits = net.addr().is_unicast_link_local() == scoped;
+            (fits, !it.deprecated.contains(&net.addr().into()), own(it), common)
+        };
+        // The first of equally good addresses.
+        let best = addresses.min_by_key(|candidate| std::cmp::Reverse(rank(candidate)));
+        best.map(|(_, net)| IpAddr::V6(net.addr()))
     }
 }

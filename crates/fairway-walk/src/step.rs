@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::discard::DiscardReason;
 use super::evaluate::RuleHit;
 use super::packet::Tuple;
-use super::topology::{NamespaceId, RouteKind};
+use super::topology::{NamespaceId, PortState, RouteKind, Topology};
 use fairway_ruleset::{Family, Hook, Reject};
 
 /// The end of a packet walk.
@@ -69,6 +69,8 @@ pub enum End {
         interface: String,
         /// The address of the next hop.
         next: IpAddr,
+        /// Why the neighbor that has the address does not answer, if there is one.
+        silence: Option<Silence>,
     },
     /// The packet leaves the topology by an interface.
     Leaves {
@@ -88,6 +90,42 @@ pub enum End {
         /// The reason.
         reason: String,
     },
+}
+
+/// Why a neighbor does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Silence {
+    /// A bridge port on the way does not forward.
+    Port {
+        /// The namespace of the bridge.
+        namespace: NamespaceId,
+        /// The port.
+        port: String,
+        /// Its state.
+        state: PortState,
+    },
+    /// It may not use the address: the address is tentative.
+    Tentative {
+        /// Its namespace.
+        namespace: NamespaceId,
+        /// The interface with the address.
+        interface: String,
+    },
+}
+
+impl Silence {
+    /// The reason in words.
+    pub(super) fn in_words(&self, topology: &Topology) -> String {
+        match self {
+            Self::Port { namespace, port, state } => {
+                format!("the bridge port {port} of {} is {}", topology.name(*namespace), state.name())
+            }
+            Self::Tentative { namespace, interface } => format!(
+                "it is tentative on {interface} of {}, or duplicate address detection failed",
+                topology.name(*namespace)
+            ),
+        }
+    }
 }
 
 impl End {

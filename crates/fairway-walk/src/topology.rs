@@ -26,8 +26,14 @@ pub struct Interface {
     pub up: bool,
     /// Its addresses with their prefix lengths.
     pub addresses: Vec<IpNet>,
+    /// Its IPv6 addresses that it cannot use: they are tentative, or duplicate address detection failed.
+    pub tentative: Vec<IpAddr>,
+    /// Its IPv6 addresses that are not the source of new connections if there is another one.
+    pub deprecated: Vec<IpAddr>,
     /// The bridge that it is a port of, by index.
     pub bridge: Option<u32>,
+    /// Its state as a port of a bridge.
+    pub port_state: PortState,
     /// Whether its bridge may send a frame back through it.
     pub hairpin: bool,
     /// Whether its bridge sends no frames from it to other such ports.
@@ -46,6 +52,46 @@ pub struct Interface {
     pub carrier: String,
     /// Programs at it that may change, delay or drop packets.
     pub programs: Vec<LinkProgram>,
+}
+
+/// The state of a bridge port (`BR_STATE_*`, linux/if_bridge.h).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PortState {
+    /// It is down or has no carrier.
+    Disabled,
+    /// The spanning tree is being made.
+    Listening,
+    /// The port will forward soon.
+    Learning,
+    /// Frames pass.
+    #[default]
+    Forwarding,
+    /// Another port leads to the same bridges.
+    Blocking,
+}
+
+impl PortState {
+    /// The state with a number of the kernel's; one that is not known forwards.
+    pub fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Disabled,
+            1 => Self::Listening,
+            2 => Self::Learning,
+            4 => Self::Blocking,
+            _ => Self::Forwarding,
+        }
+    }
+
+    /// Its name, as `bridge link` has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Listening => "listening",
+            Self::Learning => "learning",
+            Self::Forwarding => "forwarding",
+            Self::Blocking => "blocking",
+        }
+    }
 }
 
 /// A program at an interface, of which nothing but its name is known.
@@ -191,6 +237,13 @@ pub struct Listener {
     pub owner: String,
     /// The target of the proxy, if the socket is a proxy's.
     pub proxy: Option<SocketAddr>,
+}
+
+impl Interface {
+    /// Whether frames pass it as a port of a bridge.
+    pub fn forwards_frames(&self) -> bool {
+        self.port_state == PortState::Forwarding
+    }
 }
 
 impl Listener {

@@ -13,6 +13,7 @@ fn link(index: u32, name: &str, kind: Option<&str>, peer: Option<u32>, master: O
         loopback: name == "lo",
         master,
         hairpin: None,
+        port_state: None,
         isolated: false,
         alias: None,
         alternative_names: Vec::new(),

@@ -55,7 +55,7 @@ pub fn advice(
             .or_else(|| Some(without_route(world, &at, refusing_route(topology, walk)?))),
         End::NoRoute { by: Some(_), .. } => Some(without_route(world, &at, refusing_route(topology, walk)?)),
         End::NoRoute { destination, by: None, .. } => Some(no_route(world, query, &at, *destination)),
-        End::NoNeighbor { next, .. } => no_neighbor::no_neighbor(world, query, &at, *next),
+        End::NoNeighbor { next, silence: None, .. } => no_neighbor::no_neighbor(world, query, &at, *next),
         _ => None,
     }
 }

@@ -55,7 +55,7 @@ pub fn engine_advice(
         End::Discarded { namespace, reason } => case.discarded(*namespace, reason),
         End::NoRoute { by: Some(_), .. } => case.without_route(),
         End::NoRoute { namespace, destination, by: None } => Some(case.no_route(*namespace, *destination)),
-        End::NoNeighbor { next, .. } => case.no_neighbor(*next),
+        End::NoNeighbor { next, silence: None, .. } => case.no_neighbor(*next),
         _ => None,
     }
 }

@@ -22,6 +22,8 @@ pub const DUMP: u16 = libc::NLM_F_DUMP as u16;
 const RTM_NEWLINKPROP: u16 = 108;
 /// `VETH_INFO_PEER` of `<linux/veth.h>`.
 pub const VETH_INFO_PEER: u16 = 1;
+/// `IFLA_BRPORT_STATE`: the state of the port (`BR_STATE_*`).
+pub(super) const IFLA_BRPORT_STATE: u16 = 1;
 /// `IFLA_BRPORT_ISOLATED`: that the port takes no frames of other such ports.
 pub(super) const IFLA_BRPORT_ISOLATED: u16 = 33;
 /// `IFLA_BRPORT_MODE`: hairpin.

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 
 use super::link_detail::{IFLA_XDP, LinkDetail};
 use super::message::{
-    IFADDR_LENGTH, IFINFO_LENGTH, IFLA_BRPORT_ISOLATED, IFLA_BRPORT_MODE, RTMSG_LENGTH, dump_addresses,
-    dump_links, dump_routes, get_link,
+    IFADDR_LENGTH, IFINFO_LENGTH, IFLA_BRPORT_ISOLATED, IFLA_BRPORT_MODE, IFLA_BRPORT_STATE, RTMSG_LENGTH,
+    dump_addresses, dump_links, dump_routes, get_link,
 };
 use super::{Error, Links, Mark, unless_gone};
 use crate::netlink::{Attributes, Batch, Message};
@@ -34,6 +34,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// Hairpin mode; none if it is not a bridge port.
     pub hairpin: Option<bool>,
+    /// The state of the bridge port (`BR_STATE_*`); none if it is not one.
+    pub port_state: Option<u8>,
     /// As a bridge port: whether it takes no frames of other isolated ports.
     pub isolated: bool,
     /// Its alias.
@@ -113,6 +115,7 @@ impl Link {
             loopback: flags & libc::IFF_LOOPBACK as u32 != 0,
             master: None,
             hairpin: None,
+            port_state: None,
             isolated: false,
             alias: None,
             alternative_names: Vec::new(),
@@ -153,6 +156,7 @@ impl Link {
             let port = info.nested(libc::IFLA_INFO_SLAVE_DATA);
             let flag = |number| Some(port.find(number)?.u8()? != 0);
             self.hairpin = flag(IFLA_BRPORT_MODE);
+            self.port_state = port.find(IFLA_BRPORT_STATE).and_then(|state| state.u8());
             self.isolated = flag(IFLA_BRPORT_ISOLATED).unwrap_or_default();
         }
         let kind = self.kind.as_deref().unwrap_or_default();
@@ -174,6 +178,17 @@ pub struct Address {
 }
 
 impl Address {
+    /// Whether nothing is sent from it and nothing received: it is tentative, also where duplicate address detection
+    /// failed. An optimistic address is used (RFC 4429).
+    pub fn is_unusable(&self) -> bool {
+        self.flags & (libc::IFA_F_TENTATIVE | libc::IFA_F_OPTIMISTIC) == libc::IFA_F_TENTATIVE
+    }
+
+    /// Whether other addresses are preferred as the source of new connections.
+    pub fn is_deprecated(&self) -> bool {
+        self.flags & libc::IFA_F_DEPRECATED != 0
+    }
+
     /// Parses `RTM_NEWADDR` and `RTM_DELADDR`.
     pub(crate) fn parse(message: &Message) -> Option<Self> {
         let [_, prefix, flags, scope, a, b, c, d]: [u8; IFADDR_LENGTH] = *message.payload.first_chunk()?;

@@ -72,6 +72,7 @@ mod tests {
             loopback: false,
             master: None,
             hairpin: None,
+            port_state: None,
             isolated: false,
             alias: None,
             alternative_names: Vec::new(),

@@ -391,3 +391,81 @@ fn a_neighbor_is_known_by_its_own_request() {
         "lost on one: the way back to its source 10.0.0.12 is not by eth0: its rp_filter is 1"
     );
 }
+
+/// `br_handle_frame` and `should_deliver` of net/bridge.
+#[test]
+fn a_port_that_does_not_forward_takes_no_part() {
+    use crate::PortState;
+    for state in [PortState::Disabled, PortState::Listening, PortState::Learning, PortState::Blocking] {
+        let mut topology = bridged();
+        port(&mut topology, 13).port_state = state;
+        port(&mut topology, 12).port_state = state;
+        let name = state.name();
+        for to in ["10.0.0.12", "fd00::12"] {
+            let lost = ask(&topology, to);
+            assert_eq!(
+                sentence(&lost.first, &topology),
+                format!(
+                    "lost on one: no neighbor on eth0 answers for {to}: the bridge port p2 of host is {name}"
+                )
+            );
+        }
+        let lost = ask_from(&topology, TWO, UDP, "10.0.0.1");
+        let reason = format!("answers for 10.0.0.1: the bridge port p2 of host is {name}");
+        assert!(sentence(&lost.first, &topology).ends_with(&reason), "{lost:?}");
+        // A frame that comes in nevertheless.
+        let stranger = tuple(TCP, "10.0.0.50", "10.0.0.11");
+        let arrives = walk_connection(&topology, Origin::Remote(HOST, BRIDGE), stranger, Proxy::default());
+        let reason = format!("lost on host: the bridge port out is {name}");
+        assert_eq!(sentence(&arrives.first, &topology), reason);
+    }
+}
+
+#[test]
+fn a_port_that_learns_still_meets_the_rules_of_prerouting() {
+    use crate::PortState;
+    let stranger = tuple(TCP, "10.0.0.50", "10.0.0.11");
+    for (state, expected) in [(PortState::Learning, vec!["seen"]), (PortState::Listening, vec![])] {
+        let mut topology = bridged();
+        port(&mut topology, 13).port_state = state;
+        host(&mut topology).tables.push(seen_at(Family::Bridge, Hook::Prerouting, -300, rule(), "seen"));
+        let arrives = walk_connection(&topology, Origin::Remote(HOST, BRIDGE), stranger, Proxy::default());
+        assert_eq!(comments(&arrives.first, &topology, HOST), expected);
+    }
+}
+
+/// The other way of a loop is taken where a port is blocked.
+#[test]
+fn frames_take_the_way_that_the_spanning_tree_leaves_open() {
+    let mut topology = with_switch();
+    for (place, name) in [(HOST, "second"), (SWITCH, "back")] {
+        let port = Interface { bridge: Some(BRIDGE), ..interface(place, 20, name, &[]) };
+        add_interface(&mut topology[place], port);
+    }
+    topology.join((HOST, 20), (SWITCH, 20));
+    let to_host = |topology: &mut Topology| {
+        topology[SWITCH]
+            .interfaces
+            .iter_mut()
+            .find(|it| it.index == 11)
+            .map(|it| it.port_state = crate::PortState::Blocking)
+    };
+    to_host(&mut topology).unwrap();
+    let answered = ask(&topology, "10.0.0.99");
+    assert!(matches!(answered.outcome(), Outcome::Answered(_)), "{answered:?}");
+    assert_eq!(ports(&answered), ["second", "to-far"]);
+}
+
+#[test]
+fn a_tentative_address_does_not_answer() {
+    let mut topology = bridged();
+    topology[TWO].interfaces[1].tentative = vec![address("fd00::12")];
+    port(&mut topology, 13).up = false;
+    let lost = ask(&topology, "fd00::12");
+    assert_eq!(
+        sentence(&lost.first, &topology),
+        "lost on one: no neighbor on eth0 answers for fd00::12: it is tentative on eth0 of two, or duplicate address \
+         detection failed"
+    );
+    assert!(matches!(ask(&topology, "10.0.0.12").outcome(), Outcome::Answered(_)));
+}

@@ -270,7 +270,7 @@ fn each_end_has_a_kind_and_a_sentence() {
             "refused on web: there is no route to 10.0.0.254",
         ),
         (
-            End::NoNeighbor { namespace, interface: interface.clone(), next },
+            End::NoNeighbor { namespace, interface: interface.clone(), next, silence: None },
             EndKind::NoNeighbor,
             "lost on web: no neighbor on eth0 has 10.0.0.254",
         ),
@@ -353,9 +353,11 @@ fn each_end_has_its_facts_in_fields() {
         next_hop: Some(next),
         ..record
     });
-    check(End::NoNeighbor { namespace, interface: interface(), next }, EndKind::NoNeighbor, &|record| {
-        EndRecord { interface: Some(interface()), next_hop: Some(next), ..record }
-    });
+    check(
+        End::NoNeighbor { namespace, interface: interface(), next, silence: None },
+        EndKind::NoNeighbor,
+        &|record| EndRecord { interface: Some(interface()), next_hop: Some(next), ..record },
+    );
     check(End::Leaves { namespace, interface: interface(), next, tuple }, EndKind::Leaves, &|record| {
         EndRecord { interface: Some(interface()), next_hop: Some(next), packet, ..record }
     });

@@ -300,12 +300,37 @@ fn the_ipv6_source_has_the_scope_of_the_destination() {
     };
     assert_eq!(source(2, "fe80::9"), "fe80::2");
     assert_eq!(source(3, "fe80::9"), "fe80::3");
-    assert_eq!(source(4, "fe80::9"), "");
+    assert_eq!(source(4, "fe80::9"), "2001:db8::4", "of another scope rather than none");
     assert_eq!(source(2, "fd00:0:0:1::9"), "fd00:0:0:1::1");
     // Equally long prefixes in common: the first address. A common prefix is not longer than that of the address.
     assert_eq!(source(2, "fd00::2"), "fd00::1");
     assert_eq!(source(2, "2001:db8::9"), "fd00::1");
-    // Without one of the scope, the first other interface that has one.
-    assert_eq!(source(3, "2001:db8::9"), "fd00::1");
+    // Without one of the scope, the nearest of another interface.
+    assert_eq!(source(3, "2001:db8::9"), "2001:db8::4");
+    assert_eq!(source(3, "fd00::9"), "fd00::1");
     assert_eq!(source(4, "fd00::9"), "2001:db8::4");
+}
+
+/// `ipv6_get_saddr_eval` and `__ipv6_dev_get_saddr` in net/ipv6/addrconf.c.
+#[test]
+fn a_deprecated_source_is_the_last_choice_and_a_tentative_one_is_none() {
+    let mut host = empty_namespace("host");
+    add_interface(&mut host, interface(2, &["fd00::1/64", "fd00:1::1/64", "fe80::2/64"]));
+    let source = |host: &NetworkNamespace| {
+        let source = host.source_for(&route("::/0", 2), address("fd00::9"));
+        source.map(|source| source.to_string()).unwrap_or_default()
+    };
+    assert_eq!(source(&host), "fd00::1");
+    host.interfaces[1].deprecated = vec![address("fd00::1")];
+    assert_eq!(source(&host), "fd00:1::1");
+    host.interfaces[1].tentative = vec![address("fd00:1::1")];
+    assert_eq!(source(&host), "fd00::1", "the deprecated one rather than none of the scope");
+    // Rather an address of another interface, also of loopback.
+    host.interfaces[0].addresses.push("fd00:2::1/128".parse().unwrap());
+    assert_eq!(source(&host), "fd00:2::1");
+    host.interfaces[0].addresses.pop();
+    host.interfaces[1].tentative.push(address("fd00::1"));
+    assert_eq!(source(&host), "fe80::2");
+    host.interfaces[1].tentative.push(address("fe80::2"));
+    assert_eq!(source(&host), "");
 }

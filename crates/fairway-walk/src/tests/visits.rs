@@ -77,7 +77,7 @@ fn a_neighbor_that_lost_its_address_is_missing() {
     let (walk, read) = visit(&routed(), &[(SERVER, server("10.2.0.3/24"))]);
     assert_eq!(read, [CLIENT, ROUTER, SERVER]);
     let next = address("10.2.0.2");
-    let expected = End::NoNeighbor { namespace: ROUTER, interface: "eth1".to_owned(), next };
+    let expected = End::NoNeighbor { namespace: ROUTER, interface: "eth1".to_owned(), next, silence: None };
     assert_eq!(walk.first.end, expected);
 }
 

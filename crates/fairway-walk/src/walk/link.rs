@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::neighbor::{Neighbor, STRANGER, in_mode_bridge};
+use super::neighbor::{Neighbor, STRANGER, Search, in_mode_bridge};
 use super::{HookInterfaces, InFlight, Next, Walker};
 use crate::discard::DiscardReason;
 use crate::route::{RouteQuery, RouteResult};
 use crate::step::{End, Step};
-use crate::topology::{Interface, MacvlanParent, NamespaceId, RouteKind};
+use crate::topology::{Interface, MacvlanParent, NamespaceId, PortState, RouteKind};
 use fairway_model::{MacAddress, MacvlanMode};
 use fairway_ruleset::Hook;
 
@@ -30,7 +30,8 @@ impl<'a> Walker<'a> {
         }
         let origin = self.arp_source(namespace, output, tuple.source, next);
         let known = self.learned_neighbors.iter().find(|(address, _)| *address == next).map(|(_, mac)| *mac);
-        let neighbor = match self.find_neighbor(|walker| walker.neighbor(namespace, output, next, origin)) {
+        let look = |walker: &Self| walker.neighbor(namespace, output, next, origin, &mut Search::default());
+        let neighbor = match self.find_neighbor(look) {
             Ok(neighbor) => neighbor,
             Err(end) => return Next::End(end),
         };
@@ -43,8 +44,9 @@ impl<'a> Walker<'a> {
             (Neighbor::Outside, _) => STRANGER,
             (Neighbor::Missing, Some(mac)) => mac,
             (Neighbor::Missing, None) => {
+                let silence = self.silence(namespace, output, next, origin);
                 let interface = output.name.clone();
-                return Next::End(End::NoNeighbor { namespace, interface, next });
+                return Next::End(End::NoNeighbor { namespace, interface, next, silence });
             }
         };
         in_flight.packet.frame(output.mac, mac);
@@ -143,9 +145,10 @@ impl<'a> Walker<'a> {
         let place = self.namespace(namespace);
         let Some(found) = place.interface(interface) else { return (interface, MacAddress::default()) };
         let leads_out =
-            |port: &&Interface| self.is_behind(port, STRANGER, &mut vec![(namespace, found.index)]);
+            |port: &&Interface| self.is_behind(port, STRANGER, &mut Search::from_bridge(namespace, found));
+        let closed = |port: &&Interface| !port.forwards_frames();
         let port = match found.kind.as_str() {
-            "bridge" => self.ports(namespace, found).find(leads_out).unwrap_or(found),
+            "bridge" => self.ports(namespace, found).filter(leads_out).min_by_key(closed).unwrap_or(found),
             _ => found,
         };
         let bridge = port.bridge.and_then(|bridge| place.interface(bridge));
@@ -154,9 +157,13 @@ impl<'a> Walker<'a> {
             return (port.index, own.mac);
         }
         let behind = self.find_neighbor(|walker| match bridge {
-            Some(bridge) => {
-                walker.behind_bridge((namespace, bridge), address, None, Some(port.index), &mut Vec::new())
-            }
+            Some(bridge) => walker.behind_bridge(
+                (namespace, bridge),
+                address,
+                None,
+                Some(port.index),
+                &mut Search::default(),
+            ),
             None => walker.above(namespace, port.index, address),
         });
         match behind {
@@ -186,6 +193,10 @@ impl<'a> Walker<'a> {
             Some(bridge) if !bridge.up => {
                 Next::End(self.discarded(namespace, DiscardReason::OutputDown(bridge.name.clone())))
             }
+            // `br_handle_frame` in net/bridge/br_input.c.
+            Some(_) if !matches!(interface.port_state, PortState::Forwarding | PortState::Learning) => {
+                Next::End(self.discarded(namespace, closed_port(interface)))
+            }
             Some(bridge) => self.bridge(namespace, bridge, interface, in_flight),
             None => self.route_input(namespace, interface, in_flight, false),
         }
@@ -207,6 +218,10 @@ impl<'a> Walker<'a> {
             self.bridge_hook(namespace, Hook::Prerouting, &mut in_flight, interfaces, ip_interfaces)
         {
             return Next::End(end);
+        }
+        // `br_handle_frame_finish`: a port that learns takes addresses alone.
+        if !port.forwards_frames() {
+            return Next::End(self.discarded(namespace, closed_port(port)));
         }
         if in_flight.packet.frame_destination() == Some(bridge.mac) {
             self.steps.push(Step::Bridged { namespace, bridge: bridge.name.clone(), to: None });
@@ -251,13 +266,14 @@ impl<'a> Walker<'a> {
                 self.route(namespace, &query)?;
                 let next = route.gateway.unwrap_or(tuple.destination);
                 let look = |walker: &Self| {
-                    walker.behind_bridge((namespace, bridge), next, None, None, &mut Vec::new())
+                    walker.behind_bridge((namespace, bridge), next, None, None, &mut Search::default())
                 };
                 match self.find_neighbor(look)? {
                     Neighbor::Known(_, mac) => mac,
                     _ => {
                         let interface = bridge.name.clone();
-                        return Err(End::NoNeighbor { namespace, interface, next });
+                        let silence = self.silence(namespace, bridge, next, None);
+                        return Err(End::NoNeighbor { namespace, interface, next, silence });
                     }
                 }
             }
@@ -281,12 +297,16 @@ impl<'a> Walker<'a> {
     ) -> Next {
         let wanted = in_flight.packet.frame_destination();
         let behind = |port: &&Interface| {
-            wanted.is_some_and(|mac| self.is_behind(port, mac, &mut vec![(namespace, bridge.index)]))
+            wanted.is_some_and(|mac| self.is_behind(port, mac, &mut Search::from_bridge(namespace, bridge)))
         };
-        let Some(to) = self.ports(namespace, bridge).find(behind) else {
+        let closed = |port: &&Interface| !port.forwards_frames();
+        let Some(to) = self.ports(namespace, bridge).filter(behind).min_by_key(closed) else {
             let reason = DiscardReason::NoPort { bridge: bridge.name.clone() };
             return Next::End(self.discarded(namespace, reason));
         };
+        if !to.forwards_frames() {
+            return Next::End(self.discarded(namespace, closed_port(to)));
+        }
         if from.is_some_and(|from| from.index == to.index) && !to.hairpin {
             let reason = DiscardReason::HairpinOff { bridge: bridge.name.clone(), port: to.name.clone() };
             return Next::End(self.discarded(namespace, reason));
@@ -324,4 +344,9 @@ impl<'a> Walker<'a> {
             None => self.deliver_to_link(namespace, to, in_flight),
         }
     }
+}
+
+/// The reason why a bridge port that does not forward discards a frame.
+fn closed_port(port: &Interface) -> DiscardReason {
+    DiscardReason::PortState { port: port.name.clone(), state: port.port_state }
 }

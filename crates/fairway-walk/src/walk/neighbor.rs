@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::Walker;
 use super::input::unexpected_source;
 use crate::packet::Tuple;
-use crate::step::End;
+use crate::step::{End, Silence};
 use crate::topology::{Interface, MacvlanParent, NamespaceId};
 use fairway_model::{MacAddress, MacvlanMode};
 
@@ -22,8 +22,45 @@ pub(super) enum Neighbor {
 /// The MAC address of hosts on a link that leads out of the topology.
 pub(super) const STRANGER: MacAddress = MacAddress([2, 0, 0, 0, 0, 0]);
 
-/// The bridges that a search has passed.
-type Passed = Vec<(NamespaceId, u32)>;
+/// A search over links.
+#[derive(Default)]
+pub(super) struct Search {
+    /// The bridges that it has passed: with spanning tree, bridges may form loops.
+    passed: Vec<(NamespaceId, u32)>,
+    /// Whether it also passes bridge ports that do not forward.
+    through_all_ports: bool,
+    /// The bridge port that does not forward, between the start and what was found.
+    closed_port: Option<Silence>,
+}
+
+impl Search {
+    /// A search that begins behind a bridge.
+    pub fn from_bridge(namespace: NamespaceId, bridge: &Interface) -> Self {
+        Self { passed: vec![(namespace, bridge.index)], ..Self::default() }
+    }
+
+    /// Records that the search passes a bridge; false if it did before.
+    fn passes(&mut self, namespace: NamespaceId, bridge: &Interface) -> bool {
+        let place = (namespace, bridge.index);
+        let first = !self.passed.contains(&place);
+        if first {
+            self.passed.push(place);
+        }
+        first
+    }
+
+    fn enters(&self, port: &Interface) -> bool {
+        self.through_all_ports || port.forwards_frames()
+    }
+
+    /// Records that something was found behind a port.
+    fn found_behind(&mut self, namespace: NamespaceId, port: &Interface) {
+        if !port.forwards_frames() {
+            let (port, state) = (port.name.clone(), port.port_state);
+            self.closed_port = Some(Silence::Port { namespace, port, state });
+        }
+    }
+}
 
 impl<'a> Walker<'a> {
     /// Looks for a neighbor, and again as long as it is found in a namespace that was not read yet.
@@ -36,6 +73,26 @@ impl<'a> Walker<'a> {
         }
     }
 
+    /// Why no neighbor answers for `address` behind an interface: a port that does not forward, or an address that is
+    /// tentative. None if no neighbor has the address.
+    pub(super) fn silence(
+        &self,
+        namespace: NamespaceId,
+        interface: &Interface,
+        address: IpAddr,
+        origin: Option<IpAddr>,
+    ) -> Option<Silence> {
+        let mut search = Search { through_all_ports: true, ..Search::default() };
+        self.neighbor(namespace, interface, address, origin, &mut search);
+        search.closed_port.or_else(|| {
+            let mut all = self.topology.iter().flat_map(|(id, _)| {
+                self.namespace(id).interfaces.iter().map(move |interface| (id, interface))
+            });
+            let (namespace, holder) = all.find(|(_, it)| it.tentative.contains(&address))?;
+            Some(Silence::Tentative { namespace, interface: holder.name.clone() })
+        })
+    }
+
     /// Finds the owner of `address` behind an interface.
     pub(super) fn neighbor(
         &self,
@@ -43,9 +100,10 @@ impl<'a> Walker<'a> {
         interface: &Interface,
         address: IpAddr,
         origin: Option<IpAddr>,
+        search: &mut Search,
     ) -> Neighbor {
         if interface.kind == "bridge" {
-            return self.behind_bridge((namespace, interface), address, origin, None, &mut Vec::new());
+            return self.behind_bridge((namespace, interface), address, origin, None, search);
         }
         let Some(MacvlanParent { namespace: below, parent, mode }) = interface.macvlan_parent else {
             // A macvlan does not receive requests that its parent sends.
@@ -55,7 +113,7 @@ impl<'a> Walker<'a> {
             return if kept_apart {
                 Neighbor::Missing
             } else {
-                self.resolve_over_link(interface, address, origin, &mut Vec::new())
+                self.resolve_over_link(interface, address, origin, search)
             };
         };
         let near = self.macvlans_of(below, parent).find(|((place, _), it)| {
@@ -65,7 +123,7 @@ impl<'a> Walker<'a> {
         });
         match (near, self.namespace(below).interface(parent)) {
             (Some(((place, _), near)), _) if mode == MacvlanMode::Bridge => Neighbor::Known(place, near.mac),
-            (_, Some(parent)) => self.resolve_over_link(parent, address, origin, &mut Vec::new()),
+            (_, Some(parent)) => self.resolve_over_link(parent, address, origin, search),
             _ => Neighbor::Missing,
         }
     }
@@ -76,7 +134,7 @@ impl<'a> Walker<'a> {
         interface: &Interface,
         address: IpAddr,
         origin: Option<IpAddr>,
-        passed: &mut Passed,
+        search: &mut Search,
     ) -> Neighbor {
         let Some((peer, index)) = interface.peer else {
             // A dummy parent of macvlans leads nowhere.
@@ -86,10 +144,17 @@ impl<'a> Walker<'a> {
         let place = self.namespace(peer);
         let Some(end) = self.end((peer, index)).filter(|end| end.up) else { return Neighbor::Missing };
         if let Some(bridge) = end.bridge.and_then(|bridge| place.interface(bridge)) {
-            return match self.answers(peer, bridge, address, origin) {
+            if !search.enters(end) {
+                return Neighbor::Missing;
+            }
+            let found = match self.answers(peer, bridge, address, origin) {
                 true => Neighbor::Known(peer, bridge.mac),
-                false => self.behind_bridge((peer, bridge), address, origin, Some(end.index), passed),
+                false => self.behind_bridge((peer, bridge), address, origin, Some(end.index), search),
             };
+            if !matches!(found, Neighbor::Missing) {
+                search.found_behind(peer, end);
+            }
+            return found;
         }
         if self.answers(peer, end, address, origin) {
             return Neighbor::Known(peer, end.mac);
@@ -122,11 +187,14 @@ impl<'a> Walker<'a> {
         };
         match address {
             IpAddr::V4(_) => place.holder(address).is_some() && origin.is_none_or(is_let_in),
-            IpAddr::V6(_) => interface.addresses.iter().any(|own| own.addr() == address),
+            IpAddr::V6(_) => {
+                let has = interface.addresses.iter().any(|own| own.addr() == address);
+                has && !interface.tentative.contains(&address)
+            }
         }
     }
 
-    /// Finds the owner of `address` behind a bridge that was not passed yet: with spanning tree, bridges may form loops.
+    /// Finds the owner of `address` behind a bridge that was not passed yet.
     /// `asking` is the port where the request arrived.
     pub(super) fn behind_bridge(
         &self,
@@ -134,17 +202,21 @@ impl<'a> Walker<'a> {
         address: IpAddr,
         origin: Option<IpAddr>,
         asking: Option<u32>,
-        passed: &mut Passed,
+        search: &mut Search,
     ) -> Neighbor {
         let mut outside = Neighbor::Missing;
-        if !passes(passed, namespace, bridge) {
+        if !search.passes(namespace, bridge) {
             return outside;
         }
         for port in self.ports(namespace, bridge) {
-            if asking == Some(port.index) && !port.hairpin {
+            if asking == Some(port.index) && !port.hairpin || !search.enters(port) {
                 continue;
             }
-            match self.resolve_over_link(port, address, origin, passed) {
+            let found = self.resolve_over_link(port, address, origin, search);
+            if !matches!(found, Neighbor::Missing) {
+                search.found_behind(namespace, port);
+            }
+            match found {
                 Neighbor::Known(place, mac) => return Neighbor::Known(place, mac),
                 Neighbor::Outside => outside = Neighbor::Outside,
                 Neighbor::Missing => {}
@@ -164,29 +236,22 @@ impl<'a> Walker<'a> {
 
     /// Whether a frame for `mac` that leaves by a port arrives there: at the other end, at a macvlan on it or, if the other
     /// end is a port of a bridge, at that bridge or behind it.
-    pub(super) fn is_behind(&self, port: &Interface, mac: MacAddress, passed: &mut Passed) -> bool {
+    pub(super) fn is_behind(&self, port: &Interface, mac: MacAddress, search: &mut Search) -> bool {
         let Some((peer, index)) = port.peer else { return mac == STRANGER };
         let Some(end) = self.end((peer, index)).filter(|end| end.up) else { return false };
+        if end.bridge.is_some() && !end.forwards_frames() {
+            return false;
+        }
         if end.mac == mac || self.macvlans_of(peer, index).any(|(_, above)| above.mac == mac) {
             return true;
         }
         let Some(bridge) = end.bridge.and_then(|bridge| self.namespace(peer).interface(bridge)) else {
             return false;
         };
-        let mut others = self.ports(peer, bridge).filter(|other| other.index != end.index);
+        let mut others = self.ports(peer, bridge).filter(|it| it.index != end.index && it.forwards_frames());
         bridge.mac == mac
-            || passes(passed, peer, bridge) && others.any(|other| self.is_behind(other, mac, passed))
+            || search.passes(peer, bridge) && others.any(|other| self.is_behind(other, mac, search))
     }
-}
-
-/// Records that a search passes a bridge; false if it did before.
-fn passes(passed: &mut Passed, namespace: NamespaceId, bridge: &Interface) -> bool {
-    let place = (namespace, bridge.index);
-    let first = !passed.contains(&place);
-    if first {
-        passed.push(place);
-    }
-    first
 }
 
 pub(super) fn in_mode_bridge(interface: &Interface) -> bool {

@@ -357,7 +357,7 @@ fn a_container_on_a_macvlan_is_past_the_host() {
     let on = MacvlanParent { namespace: HOST, parent: 2, mode: MacvlanMode::Bridge };
     topology.change_interface((WEB, 2), |it| it.macvlan_parent = Some(on));
     let next = address("172.17.0.2");
-    let end = End::NoNeighbor { namespace: HOST, interface: "eth0".to_owned(), next };
+    let end = End::NoNeighbor { namespace: HOST, interface: "eth0".to_owned(), next, silence: None };
     let (from, to) = (Peer::Host, Peer::Namespace(WEB));
     let advice = advised_in(&topology, (from, to), tuple("172.17.0.2", 80), Hook::Output, end, &[]).unwrap();
     let connect = "docker network connect NETWORK web, with one that has a bridge";
@@ -367,7 +367,8 @@ fn a_container_on_a_macvlan_is_past_the_host() {
 #[test]
 fn an_address_that_is_gone_is_named() {
     let ask = |next: &str| {
-        let end = End::NoNeighbor { namespace: HOST, interface: "docker0".to_owned(), next: address(next) };
+        let interface = "docker0".to_owned();
+        let end = End::NoNeighbor { namespace: HOST, interface, next: address(next), silence: None };
         advised(Peer::Host, Peer::Address(address(next)), tuple(next, 80), Hook::Output, end, &[]).unwrap()
     };
     assert!(ask("172.17.0.2").starts_with("172.17.0.2 is recorded for web"));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use fairway_inspect::doctor::Severity;
 use fairway_lab::{Outcome, ask, serve_tcp};
 
-use super::agree;
+use super::{agree, said};
 use crate::cli::fairway;
 use crate::doctor::shell;
 use crate::harness::{HOST, HOST6, LAN, LAN6, Stage};
@@ -46,6 +46,64 @@ fn routes_that_a_sandbox_made_itself_are_followed() {
         assert!(matches!(ask(&one, "198.51.100.7:80").unwrap(), Outcome::Answered { .. }));
         assert_eq!(agree(&stage, &questions), 1);
         assert_eq!(fairway(&stage, "explain one 198.51.100.7:80").code, 0);
+    });
+}
+
+#[test]
+fn bridge_ports_that_do_not_forward_are_known() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let (one, two) = (stage.sandbox("one", &["bridge"], &[]), stage.sandbox("two", &["bridge"], &[]));
+        let _server = serve_tcp(&two, "0.0.0.0:80").unwrap();
+        let target = SocketAddr::new(two.address("bridge"), 80);
+        let questions = [("one", &*one, vec![target]), ("host", &stage.host, vec![target])];
+        assert_eq!(agree(&stage, &questions), 2);
+        let walked = stage.client().explain("one", &target.to_string(), false).unwrap();
+        let port = walked.walks[0]
+            .steps
+            .iter()
+            .find_map(|it| it.text().strip_prefix("to its port ").map(str::to_owned));
+        let port = port.unwrap();
+        // Disabled, listening and learning.
+        for (number, state) in [(0, "disabled"), (1, "listening"), (2, "learning")] {
+            shell(&stage, &format!("bridge link set dev {port} state {number}"));
+            assert_eq!(agree(&stage, &questions), 2);
+            let sentence = stage.client().explain("one", &target.to_string(), false).unwrap().sentence;
+            assert!(sentence.ends_with(&format!("the bridge port {port} of host is {state}.")), "{sentence}");
+        }
+        shell(&stage, &format!("bridge link set dev {port} state 3"));
+        assert_eq!(agree(&stage, &questions), 2);
+    });
+}
+
+#[test]
+fn tentative_and_deprecated_addresses_are_known() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        stage.create_network("dual", |network| network.enable_ipv6 = Some(true)).unwrap();
+        let (one, two) = (stage.sandbox("one", &["dual"], &[]), stage.sandbox("two", &["dual"], &[]));
+        let _server = serve_tcp(&two, "[::]:80").unwrap();
+        let inside = |path: &str, line: &str| shell(&stage, &format!("nsenter --net={path} {line}"));
+        let (own, to) = (one.address6("dual"), two.address6("dual"));
+        let (more, target) = (own.to_string().replace("::", "::1:"), format!("[{to}]:80"));
+        let agreed = || {
+            let explained = stage.client().explain("one", &target, false).unwrap();
+            assert_eq!(said(&explained), ask(&one, &target).unwrap().to_string());
+            explained.sentence
+        };
+        let answered = |source: &str| format!("It is answered; the server sees {source}.");
+        // The kernel takes the newest of addresses that are equally good.
+        inside(&one.path, &format!("ip address add {more}/64 dev eth0 nodad"));
+        assert_eq!(agreed(), answered(&more));
+        inside(&one.path, &format!("ip address change {more}/64 dev eth0 nodad preferred_lft 0"));
+        assert_eq!(agreed(), answered(&own.to_string()));
+        for (setting, value) in [("accept_dad", 1), ("dad_transmits", 60)] {
+            inside(&two.path, &format!("sysctl -q -w net.ipv6.conf.eth0.{setting}={value}"));
+        }
+        inside(&two.path, &format!("ip address del {to}/64 dev eth0"));
+        inside(&two.path, &format!("ip address add {to}/64 dev eth0"));
+        let sentence = agreed();
+        assert!(sentence.contains("it is tentative on eth0 of two"), "{sentence}");
     });
 }
 
