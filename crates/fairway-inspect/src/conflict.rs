@@ -193,6 +193,13 @@ pub fn firewall_conflicts(tables: &[ForeignTable], samples: &Samples) -> Vec<Fir
             }
         }
     }
+    // What drops TCP too is said once.
+    let published: Vec<FirewallConflict> =
+        found.iter().filter(|it| it.path == Path::Published).cloned().collect();
+    found.retain(|it| {
+        let of_tcp = FirewallConflict { path: Path::Published, ..it.clone() };
+        it.path != Path::PublishedUdp || !published.contains(&of_tcp)
+    });
     // A certain conflict says more than a possible one before it.
     found.sort_by_key(|it| (it.path, !it.certain));
     found

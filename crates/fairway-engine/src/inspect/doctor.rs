@@ -242,7 +242,7 @@ impl Inspector {
 /// Records what foreign firewalls drop of the packets of all networks.
 fn look_at_conflicts(world: &World, observed: &mut Observations) {
     for network in world.networks() {
-        let samples = Samples::of(network, &observed.facts, observed.facts.default_interface.clone());
+        let samples = Samples::of(world, network, &observed.facts, observed.facts.default_interface.clone());
         for conflict in
             samples.map(|samples| firewall_conflicts(&observed.tables, &samples)).unwrap_or_default()
         {

@@ -103,7 +103,7 @@ impl Reconciler {
         }
         let samples = self.committer.read(|world| {
             let host = world.host();
-            world.network(network).and_then(|it| Samples::of(it, host, host.default_interface.clone()))
+            world.network(network).and_then(|it| Samples::of(world, it, host, host.default_interface.clone()))
         });
         samples.map(|samples| firewall_conflicts(&tables, &samples)).unwrap_or_default()
     }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use fairway_model::{Driver, Network};
+use fairway_core::world::World;
+use fairway_model::{Driver, Network, Protocol};
 use fairway_ruleset::{Family, Hook};
 use fairway_walk::Sample;
 
@@ -14,6 +15,8 @@ pub enum Path {
     Outward,
     /// From somewhere else to a published port.
     Published,
+    /// From somewhere else to a published UDP port, where TCP passes.
+    PublishedUdp,
     /// From one sandbox of a network to another, where bridged packets meet the IP hooks.
     Within,
     /// From a sandbox to the host: its own ports, and those that the proxy answers at.
@@ -24,11 +27,24 @@ pub enum Path {
     Questions,
 }
 
+impl Path {
+    /// Whether the host forwards such packets.
+    pub fn is_forwarded(self) -> bool {
+        matches!(self, Self::Outward | Self::Within) || self.is_published()
+    }
+
+    /// Whether such packets are for published ports.
+    pub fn is_published(self) -> bool {
+        matches!(self, Self::Published | Self::PublishedUdp)
+    }
+}
+
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Outward => "what sandboxes send elsewhere",
             Self::Published => "what comes to published ports from elsewhere",
+            Self::PublishedUdp => "what comes to published UDP ports from elsewhere",
             Self::Within => "what sandboxes of the network send one another",
             Self::ToHost => "what sandboxes send to the host, also to ports that are published there",
             Self::FromHost => "what the host and the proxy send to sandboxes",
@@ -48,6 +64,8 @@ pub struct Samples {
     pub outside: Option<String>,
     /// Whether the network is internal: no outgoing packets, and no published ports.
     pub internal: bool,
+    /// Whether UDP ports of its sandboxes are published.
+    pub publishes_udp: bool,
     /// Whether its resolver queries name servers on the host's loopback.
     pub resolver: bool,
     /// Whether bridged IPv4 packets pass the IP hooks.
@@ -58,7 +76,15 @@ pub struct Samples {
 
 impl Samples {
     /// The facts of a network; none if it has no bridge.
-    pub fn of(network: &Network, host: &fairway_model::HostFacts, outside: Option<String>) -> Option<Self> {
+    pub fn of(
+        world: &World,
+        network: &Network,
+        host: &fairway_model::HostFacts,
+        outside: Option<String>,
+    ) -> Option<Self> {
+        let sandboxes = world.endpoints_of_network(network.id);
+        let mut publications =
+            sandboxes.filter_map(|it| world.sandbox(it.sandbox)).flat_map(|it| &it.publications);
         let member = |subnet: &fairway_model::Subnet| {
             let mut hosts = subnet.subnet.hosts().filter(|address| *address != subnet.gateway);
             (subnet.gateway, hosts.next().unwrap_or(subnet.gateway))
@@ -69,13 +95,14 @@ impl Samples {
             addresses: network.subnets.iter().map(member).collect(),
             outside,
             internal: network.internal,
+            publishes_udp: publications.any(|it| it.protocol == Protocol::Udp),
             resolver: network.resolves_names() && !network.internal && asks_loopback,
             bridge_netfilter_ipv4: host.bridge_netfilter_ipv4,
             bridge_netfilter_ipv6: host.bridge_netfilter_ipv6,
         })
     }
 
-    /// The sample packets, one for each path and family.
+    /// The sample packets, one for each path and family: of TCP, if the path is not one of UDP.
     pub(super) fn packets(&self) -> Vec<(Path, Sample)> {
         let mut packets = Vec::new();
         for (gateway, member) in self.addresses.iter().copied() {
@@ -99,7 +126,11 @@ impl Samples {
                 let output = outside.clone();
                 packets.push((Path::Outward, Sample { output, destination: None, ..forward() }));
                 let published = Sample { input: outside, source: None, translated: true, ..forward() };
+                let over_udp = Sample { protocol: UDP, ..published.clone() };
                 packets.push((Path::Published, published));
+                if self.publishes_udp {
+                    packets.push((Path::PublishedUdp, over_udp));
+                }
             }
             if seen {
                 packets.push((Path::Within, forward()));

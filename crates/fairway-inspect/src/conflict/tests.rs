@@ -11,6 +11,7 @@ fn samples() -> Samples {
         ],
         outside: Some("eth0".to_owned()),
         internal: false,
+        publishes_udp: false,
         resolver: true,
         bridge_netfilter_ipv4: true,
         bridge_netfilter_ipv6: true,
@@ -91,6 +92,32 @@ fn rules_on_unknown_values_may_drop() {
     assert!(found.len() == 3 && found.iter().all(|line| line.contains("handle 10: may drop")), "{found:?}");
     let udp = rule().to_port(fairway_model::Protocol::Udp, 80).drop();
     assert!(lines(&[forward(Policy::Accept, vec![udp], vec![])]).is_empty());
+}
+
+#[test]
+fn published_udp_ports_are_found_where_tcp_passes() {
+    let lines = |rules: Vec<RuleBuilder>, policy| {
+        let samples = Samples { publishes_udp: true, ..samples() };
+        let table = forward(policy, rules, vec![]);
+        firewall_conflicts(&[table], &samples).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let udp = || rule().is(Load::TRANSPORT, [17]);
+    let of_udp = "what comes to published UDP ports from elsewhere (IPv4 and IPv6)";
+    let place = "nftables: table inet mine, chain fwd";
+    assert_eq!(
+        lines(vec![udp().drop()], Policy::Accept),
+        [format!("{place}, rule with handle 10: drops {of_udp}")]
+    );
+    let port = || rule().to_port(fairway_model::Protocol::Udp, 53);
+    assert_eq!(
+        lines(vec![port().drop()], Policy::Accept),
+        [format!("{place}, rule with handle 10: may drop {of_udp}")]
+    );
+    // What drops TCP too is said once.
+    let all = lines(vec![], Policy::Drop);
+    assert!(all.len() == 3 && !all.iter().any(|line| line.contains("UDP")), "{all:?}");
+    let rest = lines(vec![rule().is(Load::TRANSPORT, [6]).accept()], Policy::Drop);
+    assert_eq!(rest, [format!("{place}, policy: drops {of_udp}")]);
 }
 
 #[test]

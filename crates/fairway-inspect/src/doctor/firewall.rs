@@ -62,14 +62,9 @@ pub enum FirewallFinding {
     },
 }
 
-/// Whether the host forwards the packets of a path.
-fn is_forwarded(path: Path) -> bool {
-    matches!(path, Path::Outward | Path::Published | Path::Within)
-}
-
 /// Whether a chain policy drops forwarded packets.
 fn is_forward_policy(conflict: &FirewallConflict, paths: &BTreeSet<Path>) -> bool {
-    conflict.cause == Cause::Policy && paths.iter().any(|path| is_forwarded(*path))
+    conflict.cause == Cause::Policy && paths.iter().any(|path| path.is_forwarded())
 }
 
 /// A table with its owner.
@@ -227,7 +222,7 @@ fn accept_command(world: &World, observed: &Observations, drop: &Drop<'_>) -> St
     let networks = drop.networks.iter().filter_map(|name| world.find_network(name).ok());
     let bridges: Vec<Cow<'_, str>> = networks.map(|network| quote(&network.bridge)).collect();
     let has = |path: Path| drop.paths.contains(&path);
-    let forwarded = drop.paths.iter().any(|path| is_forwarded(*path));
+    let forwarded = drop.paths.iter().any(|path| path.is_forwarded());
     match drop.conflict.owner {
         Owner::Firewalld => {
             let trust = bridges

@@ -3,7 +3,6 @@
 use super::finding::{count, join_some, sorted};
 use super::remedy::is_container_bridge;
 use super::{Finding, FindingKind, LinkState, Observations};
-use crate::conflict::Path;
 use fairway_core::world::World;
 use fairway_model::shell::{quote, set_sysctl};
 use fairway_model::{Backend, Driver, Network};
@@ -259,11 +258,10 @@ pub(super) fn check_bridge_netfilter(world: &World, observed: &Observations) -> 
     let (needing, others): (Vec<&LinkState>, Vec<&LinkState>) =
         observed.links.iter().filter(foreign).partition(|link| is_container_bridge(world, link));
     if !sysctls.is_empty() && !others.is_empty() {
-        let forwards = |path: Path| matches!(path, Path::Outward | Path::Published | Path::Within);
         return vec![FindingKind::Forwarding(ForwardingFinding::ForeignBridgesFiltered {
             sysctls,
             bridges: others.iter().map(|link| link.name.clone()).collect(),
-            dropped: observed.firewall_conflicts.keys().any(|conflict| forwards(conflict.path)),
+            dropped: observed.firewall_conflicts.keys().any(|conflict| conflict.path.is_forwarded()),
             needed: !needing.is_empty(),
         })];
     }

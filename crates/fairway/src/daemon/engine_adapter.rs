@@ -14,7 +14,7 @@ use fairway_core::object::FileName;
 use fairway_core::traffic::Counters;
 use fairway_core::world::{Change, Command, Draft, Requester, TimedEvent, World};
 use fairway_engine::{Engine, EngineError, ExplainError, GraphError, TraceError};
-use fairway_inspect::conflict::{FirewallConflict, Path};
+use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::explain::QueryError;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::metrics::Measurements;
@@ -85,7 +85,7 @@ impl EngineAdapter {
             applied.warnings.extend(in_the_way(&self.engine.firewall_conflicts(network), |_| true));
         }
         if let (true, Some(sandbox)) = (publishes, applied.sandbox) {
-            let published = |conflict: &FirewallConflict| conflict.path == Path::Published;
+            let published = |conflict: &FirewallConflict| conflict.path.is_published();
             applied.warnings.extend(in_the_way(&self.engine.firewall_conflicts_of(sandbox), published));
         }
         Ok(applied)

@@ -59,7 +59,7 @@ impl Reconciler {
         let tables = self.foreign.lock().tables.clone();
         let (wanted, networks) = self.committer.read(|world| {
             let host = world.host();
-            let samples = |network| Samples::of(network, host, host.default_interface.clone());
+            let samples = |network| Samples::of(world, network, host, host.default_interface.clone());
             let settings = world.settings();
             // A family without a firewall of Fairway's has no rules to jump to.
             let on = settings.firewall_integration && settings.iptables && settings.ip6tables;

@@ -1,12 +1,12 @@
 //! What keeps packets from passing the host.
 
 use fairway_inspect::doctor::Severity;
-use fairway_lab::{Lab, Outcome, Question, serve_tcp};
+use fairway_lab::{Lab, Outcome, Question, serve_datagrams, serve_tcp};
 
 use super::{Clinic, IMPATIENT, PATIENCE, shell};
 use crate::advertisements::{advertise, has_route};
 use crate::foreign_firewalls::run_with;
-use crate::harness::{HOST, eventually};
+use crate::harness::{HOST, LAN, eventually};
 
 /// What Docker has in the table `filter`.
 const DOCKER: &str = include_str!("../../../../fairway-inspect/src/conflict/data/docker.v4");
@@ -166,6 +166,36 @@ fn rules_of_another_firewall() {
         let address = clinic.sandbox.address("web").to_string();
         assert_eq!(own.tcp(&clinic.sandbox).unwrap(), Outcome::answered(&address));
         assert_eq!(clinic.findings(), []);
+    });
+}
+
+#[test]
+fn a_rule_that_drops_published_udp_ports() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        let rules = "table inet mine { chain pass {
+            type filter hook forward priority 5
+            iifname eth0 meta l4proto udp drop
+        }
+        }";
+        run_with(&clinic.stage.host, "nft", &["-f", "-"], rules);
+        // No UDP port is published yet.
+        assert_eq!(clinic.findings(), []);
+        let names = clinic.stage.sandbox("names", &["web"], &["8053:53/udp"]);
+        let _server = serve_datagrams(&names, "0.0.0.0:53").unwrap();
+        let asked = |patience| {
+            let question = Question::to(&format!("{HOST}:8053")).unwrap().within(patience);
+            question.udp(&clinic.stage.lan).unwrap()
+        };
+        assert_eq!(asked(IMPATIENT), IN_VAIN);
+        let found = clinic.only("firewall", Severity::Error);
+        assert!(
+            found.message.contains("drops what comes to published UDP ports from elsewhere"),
+            "{found:?}"
+        );
+        clinic.obey(&found);
+        clinic.assert_well("firewall");
+        assert_eq!(asked(PATIENCE), Outcome::answered(LAN));
     });
 }
 
