@@ -57,6 +57,8 @@ pub enum Datatype {
     FibType,
     /// Yes or no.
     Boolean,
+    /// A day of the week.
+    DayOfWeek,
     /// A number of four bytes in the host's order.
     HostInteger,
     /// Bytes of which nothing else is known.
@@ -95,7 +97,19 @@ const KNOWN: &[(Datatype, u8, u8, &str, bool)] = &[
     (Datatype::FibType, 38, 4, "fib_addrtype", true),
     (Datatype::Boolean, 39, 1, "boolean", true),
     (Datatype::InterfaceName, 41, 16, "ifname", true),
+    (Datatype::DayOfWeek, 45, 1, "day", false),
     (Datatype::HostInteger, 4, 4, "integer", true),
+];
+
+/// The days as `nft` has them, in quotes.
+const DAYS: &[(u8, &str)] = &[
+    (0, "\"Sunday\""),
+    (1, "\"Monday\""),
+    (2, "\"Tuesday\""),
+    (3, "\"Wednesday\""),
+    (4, "\"Thursday\""),
+    (5, "\"Friday\""),
+    (6, "\"Saturday\""),
 ];
 
 impl Datatype {
@@ -233,6 +247,7 @@ impl Datatype {
                 _ => hexadecimal(bytes),
             },
             Self::Boolean => if bytes.iter().all(|byte| *byte == 0) { "missing" } else { "exists" }.into(),
+            Self::DayOfWeek => word(bytes, DAYS),
             Self::Other { number: 4, .. } if (1..=4).contains(&bytes.len()) => {
                 bytes.iter().fold(0, |sum: u32, byte| sum << 8 | u32::from(*byte)).to_string()
             }

@@ -60,6 +60,12 @@ numbered! {
         InputKind = 26, "meta iifkind";
         /// The driver of the interface it leaves by.
         OutputKind = 27, "meta oifkind";
+        /// The time, in nanoseconds since 1970.
+        Time = 30, "meta time";
+        /// The day of the week, in UTC.
+        Day = 31, "meta day";
+        /// The time of the day in seconds, in UTC.
+        Hour = 32, "meta hour";
         /// The index of the slave interface it arrived at.
         SlaveInterface = 33, "meta sdif";
         /// The name of the slave interface it arrived at.
@@ -89,6 +95,10 @@ impl MetaKey {
             Self::InputGroup | Self::OutputGroup => Datatype::InterfaceGroup,
             Self::InputType | Self::OutputType => Datatype::HardwareType,
             Self::Trace | Self::SecurityPath => Datatype::Boolean,
+            Self::Time => Datatype::Other { number: 43, length: 8 },
+            Self::Day => Datatype::DayOfWeek,
+            // In network order, of which the kernel knows nothing.
+            Self::Random => Datatype::Other { number: 4, length: 4 },
             _ => Datatype::HostInteger,
         }
     }

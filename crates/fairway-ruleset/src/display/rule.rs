@@ -1,5 +1,7 @@
 //! A rule's expressions read back into the statements that a person would write.
 
+mod opaque;
+
 use super::super::{
     CtDirection, Datatype, Expression, Family, FibFlags, LimitRate, LookupResult, MetaKey, NatFlags, NatKind,
     PayloadBase, Register, RegisterRange, Reject, Set, SetData, Table,
@@ -152,7 +154,11 @@ impl Reader<'_> {
             Expression::Reject(reject) => self.say(reject_text(*reject)),
             Expression::Limit(limit) => self.say(limit_text(*limit)),
             Expression::Notrack => self.say("notrack".into()),
-            Expression::Unknown { name, .. } => self.say(format!("[{name}]")),
+            Expression::Unknown { name, attributes } => {
+                if !self.read_opaque(name, attributes) {
+                    self.say(format!("[{name}]"));
+                }
+            }
             Expression::NumberGenerator { source, modulus, offset, to } => {
                 let offset = if *offset == 0 { String::new() } else { format!(" offset {offset}") };
                 self.name(*to, format!("{source} mod {modulus}{offset}"), Datatype::HostInteger);

@@ -107,6 +107,9 @@ pub fn meta(facts: &Facts<'_>, packet: &Packet, key: MetaKey) -> Loaded {
         // PACKET_HOST: a walked packet is for the namespace that gets it.
         MetaKey::PacketType => Loaded::Value(vec![0]),
         MetaKey::SecurityPath => Loaded::Value(vec![0]),
+        MetaKey::Time | MetaKey::Day | MetaKey::Hour => {
+            Loaded::Unknown("the match depends on the time".to_owned())
+        }
         other => Loaded::Unknown(format!("{other} of a simulated packet")),
     }
 }

@@ -39,15 +39,63 @@ fn expressions_in_tables_of_others_are_understood() {
             ("CNI", CNI, ""),
             ("firewalld", FIREWALLD, ""),
             ("kube-proxy", KUBE_PROXY, ""),
-            // `log`, `dynset` with a timeout, `exthdr` that sets an option and an object that counts have no effect; `meta
-            // hour`, `rt` and objects with limits and quotas are branches; `tproxy` and `synproxy` are named.
-            ("odds", ODDS, "dynset 1, exthdr 1, log 2, meta 1, objref 4, rt 1, tproxy 1"),
+            // `log`, `dynset` with a timeout, `exthdr` that sets an option and an object that counts have no effect; `rt` and
+            // objects with limits and quotas are branches; `tproxy` and `synproxy` are named.
+            ("odds", ODDS, "dynset 1, exthdr 1, log 2, objref 4, rt 1, tproxy 1"),
         ] {
             run_with(&host, "nft", &["-f", "-"], rules);
             let found = kept_as_bytes(&host);
             let found: Vec<String> = found.iter().map(|(name, count)| format!("{name} {count}")).collect();
             assert_eq!(found.join(", "), expected, "{whose}");
             run(&host, "nft", &["flush", "ruleset"]);
+        }
+    });
+}
+
+/// Rules as `nft` prints them, with expressions that are kept as bytes among them.
+const PRINTED: &str = r#"log prefix "hello " drop
+log prefix "g" group 2 snaplen 80 queue-threshold 5
+log level debug flags all
+log level info flags tcp sequence,options
+counter name "c1" drop
+quota name "q1" drop
+limit name "l1" accept
+ct helper set "ftp"
+meta day "Monday" drop
+meta day { "Sunday", "Saturday" } drop
+meta random < 1000 drop
+rt classid 5 drop
+rt ip nexthop 10.0.0.1 drop
+rt ip6 nexthop fd00::1 drop
+rt ipsec exists accept
+tcp option maxseg size set rt mtu
+osf name "Linux" drop
+osf ttl loose name "Windows" drop
+synproxy mss 1460 wscale 7 timestamp sack-perm
+meta l4proto tcp tproxy ip to :5000 accept
+meta l4proto tcp tproxy to :5000 accept"#;
+
+#[test]
+fn rules_are_printed_as_nft_prints_them() {
+    fairway_lab::run(|lab| {
+        let host = host(lab);
+        let objects = "counter c1 {}; quota q1 { over 25 mbytes; }; limit l1 { rate 5/second; };
+            ct helper ftp { type \"ftp\" protocol tcp; l3proto ip; };";
+        let (early, late): (Vec<&str>, Vec<&str>) = PRINTED.lines().partition(|line| line.contains("tproxy"));
+        let [early, late] = [("prerouting", early), ("forward", late)].map(|(hook, rules)| {
+            format!("chain {hook} {{ type filter hook {hook} priority 0\n{}\n}}", rules.join("\n"))
+        });
+        run_with(&host, "nft", &["-f", "-"], &format!("table inet t {{ {objects}\n{late}\n{early}\n}}"));
+        let tables =
+            host.run_in(|| fairway_kernel::survey::survey("host")).unwrap().unwrap().namespace.tables;
+        let table = &tables[0];
+        let rules = table.chains.iter().flat_map(|chain| &chain.rules);
+        let texts: Vec<String> = rules.map(|rule| table.rule_text(rule)).collect();
+        assert_eq!(texts.join("\n"), PRINTED);
+        let own = run(&host, "nft", &["list", "table", "inet", "t"]);
+        let own: Vec<&str> = own.lines().map(str::trim).collect();
+        for text in texts {
+            assert!(own.contains(&text.as_str()), "{text}: {own:#?}");
         }
     });
 }
