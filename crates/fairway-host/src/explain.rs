@@ -39,7 +39,7 @@ impl Host {
         let Resolved { origin, tuple } = query.resolve(&ByTopology, &self.topology)?;
         let source = Source::new(&self);
         let proxy = Proxy { user: Some(ROOT) };
-        let walker = Walker::with_source(&self.topology, &source);
+        let walker = Walker::with_source(&self.topology, &source).with_any_source_port();
         let branches = walk_branches(&walker, origin, tuple, proxy);
         let waiting: Vec<Vec<Listener>> =
             branches.branches.iter().map(|it| waiting(&source, &it.walk)).collect();

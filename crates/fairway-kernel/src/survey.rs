@@ -136,6 +136,7 @@ fn look(name: &str, on_demand: bool) -> Result<Survey, Error> {
         virtual_servers: ipvs::virtual_servers(),
         bridge_netfilter: bridge_netfilter(),
         ignores_echo: ignores_echo(),
+        local_ports: local_ports(),
         on_demand,
         unreadable_rules,
     };
@@ -174,6 +175,13 @@ fn bridge_netfilter() -> (bool, bool) {
 /// Whether echo requests are not answered, for IPv4 and IPv6.
 fn ignores_echo() -> (bool, bool) {
     (is_on(echo_sysctl(true)), is_on(echo_sysctl(false)))
+}
+
+/// The range of ports for programs that ask for none.
+fn local_ports() -> Option<(u16, u16)> {
+    let range = sysctl::read("net/ipv4/ip_local_port_range").ok()?;
+    let (first, last) = range.split_once(char::is_whitespace)?;
+    Some((first.parse().ok()?, last.trim().parse().ok()?))
 }
 
 /// Sysctls that apply to all interfaces.

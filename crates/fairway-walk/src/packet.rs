@@ -115,6 +115,8 @@ pub struct Packet {
     transport: Vec<u8>,
     /// A bit for each byte of the three headers whose value is not known.
     unknown: [u64; 3],
+    /// A port that stands for any of a range: its offset in the transport header, and the range.
+    any_port: Option<(u32, (u16, u16))>,
     /// The packet's mark, which is not among its bytes.
     pub mark: u32,
 }
@@ -138,6 +140,18 @@ impl Packet {
             }
             _ => false,
         }
+    }
+
+    /// Makes the port at an offset of the transport header stand for any of a range.
+    pub fn vary_port(&mut self, offset: u32, range: (u16, u16)) {
+        self.any_port = Some((offset, range));
+    }
+
+    /// The port that stands for any of a range, if it is whole among those bytes: its offset from the first one.
+    pub fn any_port(&self, base: PayloadBase, offset: u32, length: u32) -> Option<(u32, (u16, u16))> {
+        let (at, range) = self.any_port.filter(|_| base == PayloadBase::Transport)?;
+        let within = at.checked_sub(offset)?;
+        (within + 2 <= length).then_some((within, range))
     }
 
     /// Marks bytes of a header as not known.
@@ -213,6 +227,13 @@ impl Packet {
         let offset = offset as usize;
         match header.get_mut(offset..offset.saturating_add(bytes.len())) {
             Some(place) => {
+                let end = offset + bytes.len();
+                let is_port =
+                    |(at, _): &(u32, _)| number == 2 && offset < *at as usize + 2 && (*at as usize) < end;
+                // NAT gave it another port.
+                if place != bytes && self.any_port.as_ref().is_some_and(is_port) {
+                    self.any_port = None;
+                }
                 place.copy_from_slice(bytes);
                 self.unknown[number] &= !bits(offset as u32..(offset + bytes.len()) as u32);
                 true
@@ -310,8 +331,8 @@ fn made_up_network(tuple: &Tuple) -> u64 {
     }
 }
 
-/// The bytes of [`transport`] that only a real packet has. The source port is made up too, and yet taken as known: rules
-/// ask whether it is one of a client, which it is.
+/// The bytes of [`transport`] that only a real packet has. The source port is taken as known, unless it stands for any
+/// ([`Packet::vary_port`]).
 fn made_up_transport(tuple: &Tuple, place: FlowPosition) -> u64 {
     match (tuple.protocol, place) {
         // Sequence numbers, length of the options, window, checksum.

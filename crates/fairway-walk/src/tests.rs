@@ -25,6 +25,7 @@ mod routed;
 mod routes;
 mod rules;
 mod samples;
+mod source_ports;
 mod topologies;
 mod visits;
 

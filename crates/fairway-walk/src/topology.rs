@@ -278,6 +278,8 @@ pub struct NetworkNamespace {
     pub ignores_echo: (bool, bool),
     /// Whether elements of sets with exact keys, and sockets, are read on demand ([`super::StateSource`]).
     pub on_demand: bool,
+    /// The ports that it gives to programs that ask for none, the first and the last (`ip_local_port_range`), if known.
+    pub local_ports: Option<(u16, u16)>,
     /// The reason why rules that packets meet are missing from the tables, if some are.
     pub unreadable_rules: Option<String>,
 }

@@ -8,6 +8,7 @@ mod neighbor;
 mod output;
 mod passing;
 mod refusal;
+mod source_port;
 mod virtual_server;
 
 use std::net::IpAddr;
@@ -109,6 +110,10 @@ pub struct Walker<'a> {
     sent_tuples: Vec<(NamespaceId, Tuple)>,
     steps: Vec<Step>,
     counted: Vec<Counted>,
+    /// Whether source ports stand for any.
+    any_source_port: bool,
+    /// Source ports that stand for any of a range.
+    source_ports: Vec<(u16, (u16, u16))>,
     /// The last refused packet, whose sender gets the refusal next.
     refused: Option<Refused>,
     /// Hosts that sent neighbor requests: their addresses with their MAC addresses.
@@ -137,12 +142,11 @@ impl<'a> Walker<'a> {
 
     /// Creates a walker without flows in the same topology, with the same lookups.
     pub fn without_flows(&self) -> Self {
-        Self::within(
-            self.topology,
-            Rc::clone(&self.lookup),
-            Rc::clone(&self.visits),
-            Rc::clone(&self.macvlans),
-        )
+        let (lookup, visits) = (Rc::clone(&self.lookup), Rc::clone(&self.visits));
+        Self {
+            any_source_port: self.any_source_port,
+            ..Self::within(self.topology, lookup, visits, Rc::clone(&self.macvlans))
+        }
     }
 
     fn within(
@@ -158,6 +162,8 @@ impl<'a> Walker<'a> {
             sent_tuples: Vec::new(),
             steps: Vec::new(),
             counted: Vec::new(),
+            any_source_port: false,
+            source_ports: Vec::new(),
             refused: None,
             learned_neighbors: Vec::new(),
             arrived: None,
@@ -202,7 +208,7 @@ impl<'a> Walker<'a> {
         place: FlowPosition,
     ) -> PacketWalk {
         self.refused = None;
-        let mut packet = Packet::new(tuple, place);
+        let mut packet = self.packet(None, tuple, place);
         let (interface, mac) = self.entry_port(namespace, interface, tuple.destination);
         packet.frame(Default::default(), mac);
         self.follow(Next::Arrives(namespace, interface, InFlight::new(packet)))

@@ -185,7 +185,7 @@ fn walk(
 ) -> Result<Branches, QueryError> {
     let Resolved { origin, tuple } = query.resolve(world, topology)?;
     let proxy = Proxy { user: world.settings().relay_user };
-    Ok(walk_branches(&Walker::with_source(topology, source), origin, tuple, proxy))
+    Ok(walk_branches(&Walker::with_source(topology, source).with_any_source_port(), origin, tuple, proxy))
 }
 
 fn explanation(

@@ -17,6 +17,8 @@ pub enum Loaded {
     Absent,
     /// The value is not known, for this reason.
     Unknown(String),
+    /// These bytes, of which two from an offset on are a port that may be any of a range.
+    AnyPort(Vec<u8>, u32, (u16, u16)),
     /// These bytes, of which those at the bits are not known, for this reason.
     Partly(Vec<u8>, u64, String),
 }
@@ -32,7 +34,10 @@ pub fn payload(facts: &Facts<'_>, packet: &Packet, base: PayloadBase, offset: u3
         return if facts.is_sample { not_sampled() } else { Loaded::Absent };
     };
     match (packet.unknown(base, offset, length), base) {
-        (0, _) => Loaded::Value(bytes.to_vec()),
+        (0, _) => match packet.any_port(base, offset, length) {
+            Some((at, range)) => Loaded::AnyPort(bytes.to_vec(), at, range),
+            None => Loaded::Value(bytes.to_vec()),
+        },
         (_, PayloadBase::Link) => Loaded::Unknown("the sender's MAC address is not known".to_owned()),
         (unknown, _) => {
             let reason = match facts.is_sample {

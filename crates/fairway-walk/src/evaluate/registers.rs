@@ -1,5 +1,6 @@
 //! The nf_tables registers that expressions of one rule share.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Step;
@@ -17,6 +18,8 @@ pub struct Registers {
     lost: u64,
     /// The reason why the values are not known.
     reason: String,
+    /// Two bytes that are a port which may be any of a range: the position of the first, and the range.
+    any_port: Option<(u32, (u16, u16))>,
 }
 
 /// The size in bytes of the longest value: an IPv6 address, or the name of an interface.
@@ -35,6 +38,11 @@ impl Registers {
                 // A rule may load an unknown value and not use it.
                 self.lost |= place(to, WIDEST);
                 self.reason = reason;
+                Step::Next
+            }
+            Loaded::AnyPort(value, at, range) => {
+                self.put(to, &value);
+                self.any_port = Some((first(to) + at, range));
                 Step::Next
             }
             Loaded::Partly(value, unknown, reason) => {
@@ -58,6 +66,8 @@ impl Registers {
 
     fn put(&mut self, to: Register, value: &[u8]) {
         self.bytes.resize(BYTES, 0);
+        let written = place(to, value.len().next_multiple_of(Register::SIZE));
+        self.any_port = self.any_port.filter(|(at, _)| bits(*at..at + 2) & written == 0);
         self.lost &= !place(to, value.len().next_multiple_of(Register::SIZE));
         let start = usize::from(to.slot()) * Register::SIZE;
         // The kernel clears the rest of the last slot.
@@ -117,8 +127,76 @@ impl Registers {
             .collect()
     }
 
+    /// Whether bytes from a register on have a port that may be any of a range: its offset among them.
+    fn varies(&self, from: Register, length: usize) -> Option<(usize, (u16, u16))> {
+        let (at, range) = self.any_port?;
+        let within = at.checked_sub(first(from))? as usize;
+        (within + 2 <= length).then_some((within, range))
+    }
+
+    /// The registers with each port that matters to a comparison with `bounds`, if bytes from a register on have a port that
+    /// may be any of a range: those at its ends, and around the ports of the bounds. None otherwise.
+    pub fn with_each_port<'b>(
+        &self,
+        from: Register,
+        length: usize,
+        bounds: impl IntoIterator<Item = &'b [u8]>,
+    ) -> Vec<Self> {
+        let Some((within, (least, most))) = self.varies(from, length) else { return Vec::new() };
+        let mut ports = BTreeSet::from([least, most]);
+        for bound in bounds {
+            if let Some(bytes) = bound.get(within..within + 2) {
+                let port = bytes.iter().fold(0, |sum, byte| sum << 8 | u16::from(*byte));
+                let around = [port.saturating_sub(1), port, port.saturating_add(1)];
+                ports.extend(around.into_iter().filter(|port| (least..=most).contains(port)));
+            }
+        }
+        let with = |port: u16| {
+            let (mut registers, mut value) = (self.clone(), self.bytes(from, length));
+            value[within..within + 2].copy_from_slice(&port.to_be_bytes());
+            let lost = registers.lost;
+            registers.put(from, &value);
+            (registers.lost, registers.any_port) = (lost, None);
+            registers
+        };
+        ports.into_iter().map(with).collect()
+    }
+
+    /// Why the port that may be any of a range is not known.
+    fn port_reason(&self) -> String {
+        let (least, most) = self.any_port.map_or((0, u16::MAX), |(_, range)| range);
+        format!("the source port may be any of {least}-{most}")
+    }
+
+    /// Marks the port that may be any of a range as not known, and returns the reason.
+    pub fn lose_port(&mut self) -> String {
+        self.reason = self.port_reason();
+        if let Some((at, _)) = self.any_port.take() {
+            self.lost |= bits(at..at + 2);
+        }
+        self.reason.clone()
+    }
+
+    /// The result of a comparison for each port that a value may have.
+    fn for_each_port(
+        &self,
+        (from, bounds): (Register, &[&[u8]]),
+        compare: impl Fn(&Self) -> Step,
+    ) -> Option<Step> {
+        let length = bounds.first().map_or(0, |bound| bound.len());
+        let all = self.with_each_port(from, length, bounds.iter().copied());
+        let mut steps = all.iter().map(compare);
+        let one = steps.next()?;
+        let is_like = |other: Step| matches!((&one, other), (Step::Next, Step::Next) | (Step::No, Step::No));
+        Some(if steps.all(is_like) { one } else { Step::may_match(self.port_reason()) })
+    }
+
     /// Compares as `memcmp` does. A byte that differs decides about equality, even if others are not known.
     pub fn compare(&self, from: Register, operator: Comparison, value: &[u8]) -> Step {
+        let each = |registers: &Self| registers.compare(from, operator, value);
+        if let Some(step) = self.for_each_port((from, &[value]), each) {
+            return step;
+        }
         let order = self.bytes(from, value.len()).as_slice().cmp(value);
         let mut pairs = self.known(from, value.len()).into_iter().zip(value);
         let differs = pairs.any(|(held, byte)| held.is_some_and(|held| held != *byte));
@@ -140,6 +218,10 @@ impl Registers {
 
     /// Compares with both ends of a range.
     pub fn range(&self, from: Register, inverted: bool, first: &[u8], last: &[u8]) -> Step {
+        let each = |registers: &Self| registers.range(from, inverted, first, last);
+        if let Some(step) = self.for_each_port((from, &[first, last]), each) {
+            return step;
+        }
         let value = self.bytes(from, first.len());
         let within = first <= value.as_slice() && value.as_slice() <= last;
         self.matches(from, first.len(), within != inverted)

@@ -23,7 +23,14 @@ impl Evaluation<'_> {
         if let Some(reason) = registers.unknown(from, set.key_length()) {
             return self.look_up_unknown(set, registers, (from, result), verdict, reason);
         }
-        let key = registers.bytes(from, set.key_length());
+        let key = match self.key(set, registers, (from, result)) {
+            Ok(key) => key,
+            Err(None) => {
+                let reason = registers.lose_port();
+                return self.look_up_unknown(set, registers, (from, result), verdict, reason);
+            }
+            Err(Some(reason)) => return Step::Unknown(reason),
+        };
         let found = match self.facts.element(self.table, set, &key) {
             Ok(found) => found,
             Err(reason) => return Step::Unknown(reason),
@@ -51,6 +58,35 @@ impl Evaluation<'_> {
                 Step::Next
             }
         }
+    }
+
+    /// The key of a lookup. Of one with a port that may be any of a range, a key that stands for all; an error without a
+    /// reason if the ports differ in what is found.
+    fn key(
+        &self,
+        set: &Set,
+        registers: &Registers,
+        (from, result): (Register, LookupResult),
+    ) -> Result<Vec<u8>, Option<String>> {
+        let ends = set.elements.iter().flat_map(|it| [Some(&it.key), it.last.as_ref()]).flatten();
+        let keys = registers.with_each_port(from, set.key_length(), ends.map(Vec::as_slice));
+        let keys: Vec<_> = keys.iter().map(|it| it.bytes(from, set.key_length())).collect();
+        let Some((key, others)) = keys.split_first() else {
+            return Ok(registers.bytes(from, set.key_length()));
+        };
+        let find = |key: &Vec<u8>| self.facts.element(self.table, set, key).map_err(Some);
+        let found = find(key)?;
+        for other in others {
+            let other = find(other)?;
+            let is_alike = match result {
+                LookupResult::Match | LookupResult::NoMatch => found.is_some() == other.is_some(),
+                _ => found == other,
+            };
+            if !is_alike {
+                return Err(None);
+            }
+        }
+        Ok(key.clone())
     }
 
     /// Finds the object of a rule in a map: without one the rule does not match.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{HookInterfaces, InFlight, Next, Walker, leaving_by, several_hops};
 use crate::discard::DiscardReason;
-use crate::packet::{FlowPosition, Packet, Tuple};
+use crate::packet::{FlowPosition, Tuple};
 use crate::route::{RouteQuery, RouteResult, is_link_local};
 use crate::sender::{ROOT, Sender};
 use crate::step::{End, Step};
@@ -69,7 +69,7 @@ impl Walker<'_> {
         if matches!(place, FlowPosition::First | FlowPosition::Established) {
             self.sent_tuples.push((namespace, tuple));
         }
-        let packet = Packet::new(tuple, place);
+        let packet = self.packet(Some(self.namespace(namespace)), tuple, place);
         // Resets and echo replies are the kernel's own.
         let is_of_kernel = packet.is_reset() || packet.echoes() == Some(true);
         let user = (!is_of_kernel).then_some(user.unwrap_or(ROOT));

@@ -137,7 +137,7 @@ impl Walker<'_> {
         let port = bridge_port.and_then(|port| place.interface(port));
         if let Some(port) = port.filter(|_| how == How::ResetByRule) {
             // nf_send_reset sends it back to the port itself, past all hooks.
-            let mut answer = Packet::new(tuple.reversed(), FlowPosition::Reset);
+            let mut answer = self.packet(None, tuple.reversed(), FlowPosition::Reset);
             answer.frame_back(&packet);
             self.leaves(namespace, port, answer.tuple());
             return match port.peer {
@@ -176,7 +176,7 @@ impl Walker<'_> {
                     _ => Packet::expired(source, &packet),
                 }
             }
-            How::Reset | How::ResetByRule => Packet::new(tuple.reversed(), FlowPosition::Reset),
+            How::Reset | How::ResetByRule => self.packet(None, tuple.reversed(), FlowPosition::Reset),
         };
         // A refusal belongs to the flow of the refused packet (nf_ct_attach).
         let flow = flow.map(|(number, direction)| {

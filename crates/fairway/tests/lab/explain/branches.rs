@@ -53,7 +53,8 @@ pub fn walked_to(host: &Host, target: &str) -> (Branches, Topology) {
         destination_port: target.port(),
     };
     let origin = Origin::Local(NamespaceId::HOST);
-    (walk_branches(&Walker::new(&topology), origin, tuple, Proxy::default()), topology)
+    let walker = Walker::new(&topology).with_any_source_port();
+    (walk_branches(&walker, origin, tuple, Proxy::default()), topology)
 }
 
 /// A result as both sides have it.
@@ -200,6 +201,39 @@ fn both_sides_of_a_limit_are_branches() {
             assert_eq!((met[0].as_str(), met[7].as_str()), ("10.9.0.1", "Refused"), "{met:?}");
             assert!(branches.branches.iter().all(|it| it.probability.is_none() && it.conditions.len() == 1));
             run_with(&host, "nft", &["flush", "ruleset"], "");
+        }
+    });
+}
+
+/// A rule on some of the source ports that the kernel gives is met by some connections; one on all by all, one on others by
+/// none.
+#[test]
+fn rules_on_source_ports_are_branches_where_the_kernel_gives_some_of_the_ports() {
+    fairway_lab::run(|lab| {
+        let host = host(lab);
+        let _server = serve_tcp(&host, "0.0.0.0:80").unwrap();
+        // The ports of connections to one address follow one another.
+        host.set_sysctl("net.ipv4.ip_local_port_range", "41000 41099").unwrap();
+        for (ports, results) in [
+            ("tcp sport 1024-65535", 1),
+            ("tcp sport 41000-41099", 1),
+            ("tcp sport 1-40999", 1),
+            ("tcp sport { 22, 41100-65535 }", 1),
+            ("tcp sport 1024-41049", 2),
+            ("tcp sport != 41000-41049", 2),
+            ("tcp sport { 22, 41050-65535 }", 2),
+            ("tcp sport . tcp dport { 41050-65535 . 80 }", 2),
+            ("tcp sport . tcp dport { 41050-65535 . 81 }", 1),
+        ] {
+            let chain = format!(
+                "chain out {{ type filter hook output priority 0\n tcp dport 80 {ports} reject with tcp reset\n}}"
+            );
+            run_with(&host, "nft", &["-f", "-"], &format!("flush ruleset\ntable ip t {{ {chain}\n}}"));
+            let (branches, topology) = walked_to(&host, TARGET);
+            let known: BTreeSet<String> =
+                branches.branches.iter().map(|branch| in_thought(&branch.walk.outcome())).collect();
+            let met: BTreeSet<String> = (0..CONNECTIONS).map(|_| for_real(&host, TARGET)).collect();
+            assert_eq!((&known, known.len()), (&met, results), "{ports}: {}", branches.sentence(&topology));
         }
     });
 }
