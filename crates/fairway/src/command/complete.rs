@@ -54,6 +54,10 @@ fn with_name(arg: Arg, host: &str) -> Arg {
         "path" => names(Kind::Sandbox, &["host", "lan"]),
         "link" => names(Kind::Sandbox, &[]),
         "network" | "networks" | "config_from" => names(Kind::Network, &[]),
+        "restart" => words(&["no", "on-failure", "always", "unless-stopped"]),
+        "signal" | "stop_signal" => {
+            words(&["HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "STOP", "CONT"])
+        }
         "driver" => ArgValueCompleter::new(|current: &OsStr| {
             matching(current, Driver::CREATABLE.map(|it| it.0.name()))
         }),
@@ -83,6 +87,10 @@ fn known(host: String, kind: Kind) -> Vec<String> {
         let _ = sender.send(known.unwrap_or_default());
     });
     receiver.recv_timeout(PATIENCE).unwrap_or_default()
+}
+
+fn words(words: &'static [&'static str]) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |current: &OsStr| matching(current, words.iter().copied()))
 }
 
 fn matching(current: &OsStr, words: impl IntoIterator<Item = impl Into<String>>) -> Vec<CompletionCandidate> {

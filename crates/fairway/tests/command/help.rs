@@ -78,6 +78,9 @@ fn names_drivers_and_options_are_completed() {
         (&["explain", "lan", "w"], &["web"]),
         (&["explain", "l"], &["lan"]),
         (&["network", "create", "--driver", "ma"], &["macvlan"]),
+        (&["run", "--restart", "un"], &["unless-stopped"]),
+        (&["kill", "--signal", "US"], &["USR1", "USR2"]),
+        (&["graph", "--path", "w"], &["web"]),
         (&["network", "create", "--opt", "fairway.iso"], &["fairway.isolate="]),
     ] {
         let offered = completed(&daemon.host, words);

@@ -69,10 +69,11 @@ impl Planner<'_> {
                 Some(users) => {
                     self.refusals.push(Refusal::InUse { network: declared.name.clone(), reason, users });
                 }
-                None => self.step(
-                    Action::ReplaceNetwork(Box::new(declared.clone())),
-                    format!("{reason} (removed and created again)"),
-                ),
+                None => {
+                    let reason = [&found.fixed[..], &found.changes].concat().join("; ");
+                    let reason = format!("{reason} (removed and created again)");
+                    self.step(Action::ReplaceNetwork(Box::new(declared.clone())), reason);
+                }
             }
         } else if !found.options.is_empty() {
             let name = declared.name.clone();

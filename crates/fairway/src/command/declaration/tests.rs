@@ -1,4 +1,5 @@
 mod compose;
+mod difference;
 mod model;
 mod port;
 
@@ -110,9 +111,9 @@ fn endpoints_and_ports_change_in_place() {
         .replace("      back:\n", "");
     insta::assert_snapshot!(apply(&mut present, &changed, false), @"
     change sandbox web: disconnect from network back, which is not declared
-    change sandbox web: ipv4_address: 172.28.0.9 -> none on network front (disconnected)
+    change sandbox web: ipv4_address: 172.28.0.9 -> none; aliases: www -> www, api on network front (disconnected)
     change sandbox web: unpublish 8080:80/tcp
-    change sandbox web: ipv4_address: 172.28.0.9 -> none on network front (connected again)
+    change sandbox web: ipv4_address: 172.28.0.9 -> none; aliases: www -> www, api on network front (connected again)
     change sandbox web: publish 8081:80/tcp
     ");
     assert_eq!(apply(&mut present, &changed, false), "");

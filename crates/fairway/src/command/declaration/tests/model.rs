@@ -98,13 +98,15 @@ fn create_network(present: &mut Present, request: NetworkCreate) {
     for (name, value) in present.default_options.get(&request.driver).into_iter().flatten() {
         options.entry(name.clone()).or_insert_with(|| value.clone());
     }
+    // Without a way out; as `World::create_network` has it.
+    let closed = request.driver == "ptp" || (request.driver == "macvlan" && !options.contains_key("parent"));
     present.networks.push(NetworkInspect {
         name: request.name,
         driver: request.driver,
         ipam,
         options,
         labels: request.labels,
-        internal: request.internal,
+        internal: request.internal || closed,
         enable_ipv4: request.enable_ipv4.unwrap_or(true),
         enable_ipv6: request.enable_ipv6.unwrap_or(false),
         config_from: request.config_from.unwrap_or_default(),
