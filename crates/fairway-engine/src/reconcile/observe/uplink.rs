@@ -1,7 +1,8 @@
 //! Observes interfaces of the host that `lan` networks enslave to their bridges.
 
 use fairway_core::object::{Key, Object, UplinkPort};
-use fairway_kernel::route::{Address, Link};
+use fairway_kernel::route::{self, Address, Link};
+use fairway_model::Uplink;
 
 use super::Observation;
 use crate::reconcile::Reconciler;
@@ -11,7 +12,7 @@ impl Reconciler {
     pub(crate) fn is_uplink_loose(&self, link: &Link) -> bool {
         let bridge = self.committer.read(|world| {
             let mut networks = world.networks();
-            let holds = |it: &fairway_model::Uplink| it.parent == link.name;
+            let holds = |it: &Uplink| it.parent == link.name;
             networks.find(|network| network.uplink.as_ref().is_some_and(holds)).map(|it| it.bridge.clone())
         });
         bridge.is_some_and(|bridge| {
@@ -32,6 +33,12 @@ impl Reconciler {
     }
 }
 
+/// Whether the bridge gets the addresses again that the uplink had: after another boot they come from where they came
+/// before, as from DHCP.
+fn is_restored(taken: &Uplink) -> bool {
+    !taken.addresses.is_empty() && route::boot_id().is_ok_and(|boot| boot == taken.boot)
+}
+
 /// Observes enslaved uplinks: those as planned, and those of unknown networks.
 pub(crate) fn observe(observation: &mut Observation<'_>, links: &[Link], addresses: &[Address]) {
     let by_name = |name: &str| links.iter().find(|link| link.name == name);
@@ -47,8 +54,8 @@ pub(crate) fn observe(observation: &mut Observation<'_>, links: &[Link], address
     for (key, parent, port) in wanted {
         let is_whole = match (by_name(&parent), by_name(&port.bridge)) {
             (Some(parent), Some(bridge)) => {
-                let has_addresses = port.taken.addresses.is_empty() || of(bridge.index).next().is_some();
-                parent.master == Some(bridge.index) && of(parent.index).next().is_none() && has_addresses
+                let has_addresses = || of(bridge.index).next().is_some() || !is_restored(&port.taken);
+                parent.master == Some(bridge.index) && of(parent.index).next().is_none() && has_addresses()
             }
             // A missing uplink is enslaved when it appears.
             (None, _) => true,
@@ -60,7 +67,7 @@ pub(crate) fn observe(observation: &mut Observation<'_>, links: &[Link], address
     }
     for bridge in links {
         let Some(parent) = bridge.parent() else { continue };
-        let Some(fairway_kernel::route::Mark::Network(network)) = bridge.mark() else { continue };
+        let Some(route::Mark::Network(network)) = bridge.mark() else { continue };
         let key = Key::Uplink(parent.to_owned());
         let wanted = matches!(observation.wanted.get(&key),
             Some(Object::Uplink(port)) if port.bridge == bridge.name && port.network == network);
@@ -73,7 +80,7 @@ pub(crate) fn observe(observation: &mut Observation<'_>, links: &[Link], address
             let object = Object::Uplink(UplinkPort {
                 bridge: bridge.name.clone(),
                 network,
-                taken: fairway_model::Uplink {
+                taken: Uplink {
                     parent: name.clone(),
                     mac: bridge.mac.unwrap_or(fairway_model::MacAddress([0; 6])),
                     mtu: bridge.mtu,

@@ -1,5 +1,6 @@
 //! The host stays reachable while its interface is taken over and given back, whatever happens in between.
 
+use std::process::Command;
 use std::time::Duration;
 
 use fairway_api::ClientError;
@@ -7,6 +8,7 @@ use fairway_kernel::route::Links;
 use fairway_lab::{Host, Outcome, Transfer, ask, serve_echo, serve_tcp};
 
 use super::{at, bridge, create, port_80, state};
+use crate::cli::printed;
 use crate::harness::{HOST, HOST6, LAN, Stage, eventually};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -149,6 +151,32 @@ fn killed_anywhere_while_it_is_given_back() {
                 "counts",
             ],
         )(lab);
+    });
+}
+
+#[test]
+fn after_a_boot_the_uplink_waits_for_its_addresses() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::new(lab, &[]);
+        create(&stage, "lan", &[]).unwrap();
+        let bridge = bridge(&stage, "lan");
+        stage.daemon.kill9();
+        delete(&stage.host, &bridge);
+        delete(&stage.host, "eth0");
+        stage.wire.join(&stage.host, &[]).unwrap();
+        let script = "echo 00000000-0000-4000-8000-000000000000 > /run/boot
+            exec mount --bind /run/boot /proc/sys/kernel/random/boot_id";
+        let mounted = stage.host.run(Command::new("/bin/sh").args(["-ec", script])).unwrap();
+        assert!(mounted.status.success(), "{}", String::from_utf8_lossy(&mounted.stderr));
+        stage.daemon.launch(&[]);
+        stage.daemon.wait_until_ready();
+        assert!(master(&stage.host, "eth0").is_some());
+        assert_eq!(printed(&stage, "plan --diff"), "No changes: the kernel is as planned.");
+        // As a DHCP client gives it.
+        stage.host.add_address("eth0", "10.10.50.99/24").unwrap();
+        let moved = || state(&stage.host, &bridge).iter().any(|line| line.starts_with("10.10.50.99"));
+        eventually("the address is the bridge's", SOON, moved);
+        assert_eq!(ask(&stage.host, &format!("{LAN}:9")).unwrap(), Outcome::Refused);
     });
 }
 
