@@ -44,10 +44,11 @@ fn reboot(daemon: &str) {
     let all = all.replace('\n', " ");
     sh(&format!("kill -9 {all}"));
     wait_for("the end of all processes", || !succeeds(&format!("ps -o stat= {all} | grep -qv Z")));
+    // One below the /run of this stage, as `ip netns` makes it on the machine, is listed and cannot be unmounted.
     let of_memory = "/run/containers /run/crun /run/fairway /run/fairway.sock /run/libpod /run/netns";
     sh(&format!(
         "for directory in {of_memory} /var/lib/containers/; do
-             for mount in $(cut -d ' ' -f 5 /proc/self/mountinfo | grep ^$directory | sort -r); do umount -l $mount; done
+             for mount in $(cut -d ' ' -f 5 /proc/self/mountinfo | grep ^$directory | sort -r); do umount -l $mount || true; done
          done
          rm -rf {of_memory}
          mount -t tmpfs tmpfs /dev/shm && touch /dev/shm/boot && unshare --net=/dev/shm/boot ip link set lo up"
