@@ -2,7 +2,7 @@
 
 use std::io;
 
-use fairway_api::ClientError;
+use fairway_api::{Client, ClientError};
 use fairway_core::ipam::IpamError;
 use fairway_engine::EngineError;
 use fairway_host::HostError;
@@ -12,7 +12,8 @@ use thiserror::Error;
 
 use super::declaration::DeclareError;
 use super::image::ImageError;
-use super::known::Kind;
+use super::known::{self, Kind};
+use super::near;
 use super::template::{TemplateError, Unshowable};
 use crate::daemon::DaemonError;
 use crate::install::InstallError;
@@ -180,6 +181,15 @@ impl CommandError {
                 sandbox.or_else(network).or_else(|| end().map(|name| (Kind::Sandbox, name)))
             }
             _ => None,
+        }
+    }
+
+    /// This error with the name that is most like the unknown one, if it is about one.
+    pub(super) fn with_near(self, client: &mut Client) -> Self {
+        let near = self.unknown().map(|(kind, name)| near::question(name, &known::names(client, kind)));
+        match near {
+            Some(near) => Self::Near { error: Box::new(self), near },
+            None => self,
         }
     }
 

@@ -4,7 +4,6 @@ use clap::{Args, ValueEnum};
 use fairway_api::Client;
 
 use super::error::CommandError;
-use super::known;
 use super::print::{complain, print, print_line};
 use super::template::{Template, Value};
 
@@ -74,7 +73,7 @@ pub(super) fn inspect(
         None => print(&pretty(&found))?,
     }
     let code = i32::from(!failed.is_empty());
-    failed.into_iter().for_each(|error| complain(&known::with_near(client, error)));
+    failed.into_iter().for_each(|error| complain(&error.with_near(client)));
     Ok(code)
 }
 

@@ -4,7 +4,6 @@
 use fairway_api::Client;
 use fairway_api::filter::Filters;
 
-use super::error::CommandError;
 use super::near;
 
 /// What has a name.
@@ -29,15 +28,6 @@ pub(super) fn names(client: &mut Client, kind: Kind) -> Vec<String> {
         names.extend(named.map(|name| name.trim_start_matches('/').to_owned()));
     }
     names
-}
-
-/// An error with the name that is most like an unknown one, if it is about one.
-pub(super) fn with_near(client: &mut Client, error: CommandError) -> CommandError {
-    let near = error.unknown().map(|(kind, name)| near::question(name, &names(client, kind)));
-    match near {
-        Some(near) => CommandError::Near { error: Box::new(error), near },
-        None => error,
-    }
 }
 
 /// A question for the name that is most like an unknown one, to be put behind the error; empty if there is none.

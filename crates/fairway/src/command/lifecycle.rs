@@ -7,7 +7,6 @@ use clap::Args;
 use fairway_api::Client;
 
 use super::error::CommandError;
-use super::known;
 use super::print::{complain, each, print_line};
 use super::session::Session;
 use super::start::start;
@@ -159,7 +158,7 @@ impl WaitOptions {
     pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
         each(&self.containers, |name| {
             let code = client.wait(name, "not-running").map_err(CommandError::from);
-            let code = code.map_err(|error| known::with_near(client, error))?;
+            let code = code.map_err(|error| error.with_near(client))?;
             print_line(&code.to_string())
         })
     }

@@ -3,7 +3,6 @@
 use clap::Args;
 
 use super::error::CommandError;
-use super::known;
 use super::print::{each, print_line};
 use super::session::Session;
 
@@ -29,7 +28,7 @@ impl StartOptions {
         if !self.attach {
             return each(&self.containers, |name| {
                 let started = start(session, name, self.attachments);
-                started.map_err(|error| known::with_near(&mut session.client, error))?;
+                started.map_err(|error| error.with_near(&mut session.client))?;
                 print_line(name)
             });
         }

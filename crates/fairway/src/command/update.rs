@@ -5,7 +5,6 @@ use fairway_api::Client;
 
 use super::command_options::LimitOptions;
 use super::error::CommandError;
-use super::known;
 use super::print::{each, print_line};
 
 /// Which sandboxes to change, and how.
@@ -35,7 +34,7 @@ impl UpdateOptions {
         let update = self.limits.clone().update();
         each(&self.containers, |name| {
             let updated = client.update_container(name, &update).map_err(CommandError::from);
-            updated.map_err(|error| known::with_near(client, error))?;
+            updated.map_err(|error| error.with_near(client))?;
             print_line(name)
         })
     }
