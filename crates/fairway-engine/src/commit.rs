@@ -132,8 +132,6 @@ impl Committer {
     /// Completes a request with the state of the interface that it names.
     fn with_parent(&self, mut request: CreateNetwork) -> Result<CreateNetwork, ApplyError> {
         let Some(parent) = request.options.get(PARENT_OPTION) else { return Ok(request) };
-        // A network that was removed a moment ago may not have given the interface back yet.
-        self.applier.background.wait_for_all();
         match request.driver.as_str() {
             "lan" => request.uplink = self.applier.links(|links| links.uplink(parent))?.map(Box::new),
             "macvlan" => request.parent = self.applier.links(|links| links.macvlan_parent(parent))?,
@@ -190,12 +188,16 @@ impl Committer {
         command: Command,
     ) -> Result<(Change, Option<Attachment>), EngineError> {
         let is_new = |it: &CreateNetwork| self.read(|world| world.find_network(&it.name).is_err());
-        let follows = match &command {
-            Command::CreateNetwork(_) => true,
-            Command::Join(request) => request.networks.iter().any(is_new),
-            _ => false,
+        let new: Vec<&CreateNetwork> = match &command {
+            Command::CreateNetwork(request) => vec![request],
+            Command::Join(request) => request.networks.iter().filter(|it| is_new(it)).collect(),
+            _ => Vec::new(),
         };
-        if follows {
+        if new.iter().any(|it| it.options.contains_key(PARENT_OPTION)) {
+            // A network that was removed a moment ago may not have given the interface back yet.
+            self.applier.background.wait_for_all();
+        }
+        if !new.is_empty() {
             // Its subnet must not meet a route that the host has had for a moment only, and a bridge of a user that it
             // names may be as new.
             self.follow_host();

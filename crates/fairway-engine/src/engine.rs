@@ -172,7 +172,7 @@ impl Engine {
         configured?.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         for sandbox in ended(&world) {
             let name = world.sandbox(sandbox).map(|sandbox| sandbox.name.clone()).unwrap_or_default();
-            tracing::info!(sandbox = name, id = %sandbox.short(), "stopping sandbox {name}: it ended while no daemon ran");
+            tracing::info!(sandbox = name, id = %sandbox.short(), "stopping sandbox {name}: ended while no daemon ran");
             let process = world.sandbox(sandbox).and_then(|sandbox| sandbox.process());
             let recorded = process.and_then(|process| (options.exit_record)(&files.log(sandbox), process));
             let exit = recorded.unwrap_or(UNKNOWN_EXIT_CODE.into());

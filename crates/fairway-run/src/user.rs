@@ -28,8 +28,8 @@ pub struct User {
     pub home: String,
 }
 
-/// The largest number of a user or a group, as Docker has it.
-const LARGEST: u32 = i32::MAX.cast_unsigned();
+/// The largest number of a user or a group. The next one means "as it is" to setuid(2).
+const LARGEST: u32 = u32::MAX - 1;
 
 /// Why there is no such user, in Docker's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -86,8 +86,9 @@ fn resolve(user: &str, further: &[String], passwd: &str, group: &str) -> Result<
                 field(0).is_some_and(|name| members.split(',').any(|member| member == name))
             };
             let of_user = group.lines().map(fields).filter(listed);
-            let numbers = of_user.filter_map(|entry| parse_number(entry.get(2)?).ok()?).collect::<Vec<u32>>();
-            (field(3).and_then(|text| parse_number(text).ok()?).unwrap_or_default(), numbers)
+            let numbers = of_user.filter_map(|entry| parse_number(entry.get(2)?).transpose());
+            let own = parse_number(field(3).unwrap_or_default())?.unwrap_or_default();
+            (own, numbers.collect::<Result<Vec<u32>, _>>()?)
         }
         name => (find_group(name)?, Vec::new()),
     };
@@ -164,8 +165,8 @@ mod tests {
         assert_eq!(found("web:who", &[]), Err(error.to_owned()));
         assert_eq!(found("web", &["who"]), Err(error.to_owned()));
         // setuid(2) takes the largest for "unchanged".
-        for (user, number) in [("-1", "-1"), ("4294967295", "4294967295"), ("0:2147483648", "2147483648")] {
-            let error = format!("uids and gids must be in range 0-2147483647, and {number} is not");
+        for (user, number) in [("-1", "-1"), ("4294967295", "4294967295"), ("0:4294967296", "4294967296")] {
+            let error = format!("uids and gids must be in range 0-4294967294, and {number} is not");
             assert_eq!(found(user, &[]), Err(error));
         }
         assert!(found("", &["4294967295"]).is_err());

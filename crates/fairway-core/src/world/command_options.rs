@@ -183,7 +183,7 @@ mod tests {
         };
         for choice in [NetworkChoice::Host, NetworkChoice::Container("a".to_owned())] {
             let text = refused(&mut world, d, created(choice));
-            assert!(text.contains("gives no namespace of its own"), "{text}");
+            assert!(text.contains("would have no namespace of its own"), "{text}");
         }
         run(&mut world, d, [created(NetworkChoice::None)]);
         let restart = Some(RestartPolicy::Always);

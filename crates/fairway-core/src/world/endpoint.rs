@@ -1,6 +1,6 @@
 //! Connecting to and disconnecting from networks, and the allocation of addresses of endpoints.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::host_interface::check_has_host_interface;
 use super::index::reserved_by_network;
@@ -226,7 +226,8 @@ impl World {
             (_, None) => Ok(None),
         };
         let (lease, ipv4) = if context.leases_unknown && Self::needs_lease(network, endpoint) {
-            (None, None)
+            // It will have one, so that its network may be the way out; none that another endpoint could want.
+            (None, Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
         } else {
             let lease = self.lease_for(network, endpoint, context)?;
             let asked = lease.as_ref().map(|lease| lease.address).or(endpoint.request.ipv4);

@@ -150,7 +150,7 @@ pub enum Refusal {
     )]
     NoCommand(String),
     #[error(
-        "network mode {0} gives no namespace of its own, and a sandbox without a command is nothing else: give a network, or none"
+        "cannot create a sandbox without a command in network mode {0}: it would have no namespace of its own: give a network, or none"
     )]
     NoNamespace(&'static str),
     #[error("cannot remove container {0}: it is running: stop it first, or force the removal")]

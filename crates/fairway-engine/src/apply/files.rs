@@ -9,6 +9,7 @@ use crate::FileError;
 use fairway_core::object::FileName;
 use fairway_model::SandboxId;
 use rustix::fs::statvfs;
+use rustix::process::geteuid;
 
 /// The directory of logs in the data root.
 pub(crate) const LOGS: &str = "logs";
@@ -35,7 +36,9 @@ impl SandboxFiles {
     pub fn space(&self) -> Option<(String, u64)> {
         let directory = self.logs.parent()?;
         let found = statvfs(directory).ok()?;
-        Some((directory.display().to_string(), found.f_bavail.saturating_mul(found.f_frsize)))
+        // Some is left for root alone.
+        let blocks = if geteuid().is_root() { found.f_bfree } else { found.f_bavail };
+        Some((directory.display().to_string(), blocks.saturating_mul(found.f_frsize)))
     }
 
     /// The directory of one sandbox.

@@ -8,7 +8,7 @@ use super::{Finding, FindingKind, Observations, Severity, Usage};
 use fairway_core::ipam;
 use fairway_core::world::World;
 use fairway_model::address_range::AddressRange;
-use fairway_model::shell::set_sysctl;
+use fairway_model::shell::{quote, set_sysctl};
 use fairway_model::{IpRange, Network, Rng, Subnet};
 
 /// The most ports of a bridge: `BR_MAX_PORTS` of the kernel's net/bridge/br_private.h (`BR_PORT_BITS` is 10), whose
@@ -156,7 +156,7 @@ impl LimitFinding {
                 format!("the file system of {directory} has {} KiB left", left >> 10),
                 "the output of commands is lost when it is full, and changes are refused when the journal is full too",
             )
-            .fix(format!("du -xh --max-depth=1 {directory}; fairway system prune")),
+            .fix(format!("du -xh --max-depth=1 {}; fairway system prune", quote(directory))),
         }
     }
 }

@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers a shell; false if no shell asks.
 pub(super) fn answer(arguments: &[OsString]) -> Result<bool, clap::Error> {
+    let arguments = &with_whole_addresses(arguments);
     let host = host(arguments);
     let command = || with_names(Arguments::command(), &host);
     CompleteEnv::with_factory(command).var(VARIABLE).try_complete(arguments, None)
@@ -99,6 +100,23 @@ fn matching(current: &OsStr, words: impl IntoIterator<Item = impl Into<String>>)
     words.map(CompletionCandidate::new).collect()
 }
 
+/// The arguments with the address of `-H` in one word, of which bash makes three, at its colon. It is there twice then, so
+/// that each other word keeps its place, of which the shell says which one is to be completed.
+fn with_whole_addresses(arguments: &[OsString]) -> Vec<OsString> {
+    let mut arguments = arguments.to_vec();
+    let split = |words: &[OsString]| {
+        (words[0] == "-H" || words[0] == "--host") && words[1] == "unix" && words[2] == ":"
+    };
+    if let Some(at) = arguments.windows(4).position(split) {
+        let mut address = OsString::from("unix:");
+        address.push(&arguments[at + 3]);
+        arguments[at + 1] = address.clone();
+        arguments[at + 2] = arguments[at].clone();
+        arguments[at + 3] = address;
+    }
+    arguments
+}
+
 /// The daemon that is meant by the line, before its command, or by the shell.
 #[expect(clippy::disallowed_methods, reason = "a shell has no other way to say which daemon it means")]
 fn host(arguments: &[OsString]) -> String {
@@ -107,8 +125,12 @@ fn host(arguments: &[OsString]) -> String {
     let of_line = loop {
         match words.next() {
             Some("-H" | "--host") => break words.next().map(str::to_owned),
-            Some(word) if word.starts_with("--host=") => break word.split('=').nth(1).map(str::to_owned),
-            Some(word) if word.starts_with('-') => {}
+            Some("-l" | "--log-level") => drop(words.next()),
+            Some(word) if word.starts_with('-') => {
+                if let Some(address) = word.strip_prefix("--host=") {
+                    break Some(address.to_owned());
+                }
+            }
             _ => break None,
         }
     };

@@ -89,8 +89,17 @@ fn names_drivers_and_options_are_completed() {
         }
     }
     assert_eq!(completed(UNUSED, &["network", "connect", "fr"]), [""; 0], "no daemon is no reason to fail");
-    for words in [["-H", &daemon.host], ["-D", &format!("--host={}", daemon.host)]] {
-        assert_eq!(completed(UNUSED, &[words[0], words[1], "exec", "w"]), ["web"]);
+    // Also as bash splits it, at the colon.
+    let path = daemon.host.strip_prefix("unix:").unwrap();
+    let equal = format!("--host={}", daemon.host);
+    for words in [
+        &["-H", &daemon.host][..],
+        &["-D", &equal],
+        &["-l", "debug", "-H", "unix", ":", path],
+        &["--host", "unix", ":", path],
+    ] {
+        let words = [words, &["exec", "w"]].concat();
+        assert_eq!(completed(UNUSED, &words), ["web"], "{words:?}");
     }
     let lists = completed(UNUSED, &["network", ""]);
     assert!(lists.contains(&"ls".to_owned()) && lists.contains(&"rm".to_owned()), "{lists:?}");

@@ -89,7 +89,7 @@ fn networks_of_every_driver_are_left_alone_the_second_time() {
 name: shop
 networks:
   bridge: {enable_ipv6: true}
-  internal: {driver_opts: {com.docker.network.internal: 'true'}}
+  internal: {driver_opts: {com.docker.network.internal: '1'}}
   ptp: {driver: ptp}
   routed: {driver: routed}
   macvlan: {driver: macvlan, driver_opts: {parent: eth0}, ipam: {config: [{subnet: 10.61.0.0/24}]}}

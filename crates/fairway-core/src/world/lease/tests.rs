@@ -1,6 +1,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::world::tests::publish;
 use crate::world::{Command, CreateNetwork, CreateSandbox, Draft, NetworkChoice};
 use fairway_model::{Namespace, SandboxKind, SandboxOptions, Uplink, UplinkRoute};
 
@@ -99,17 +100,31 @@ fn a_lease_is_needed_before_an_address_is_allocated() {
 }
 
 #[test]
-fn without_a_server_an_endpoint_has_no_address() {
+fn without_a_server_it_is_decided_all_the_same() {
     let (world, mut rng) = world();
     let unknown = |world: &World, rng: &mut Rng, command| {
         world.decide(command, &mut Context { leases_unknown: true, ..Context::new(0, rng) })
     };
     let world = unknown(&world, &mut rng, attach("web")).unwrap().world;
-    let given = world.endpoints().next().unwrap().allocation.clone().unwrap();
-    assert_eq!((given.ipv4, given.lease), (None, None));
+    assert_eq!(world.endpoints().next().unwrap().allocation.clone().unwrap().lease, None);
     // What follows is decided nevertheless.
     let again = unknown(&world, &mut rng, attach("web")).unwrap_err();
     assert!(matches!(again, Undecided::Refused(Refusal::SandboxExists { .. })), "{again}");
+    // The LAN is the way out, and no other endpoint has ports of the host for it.
+    let on = |name: &str, networks: &[&str]| {
+        let Command::Attach { mut create, .. } = attach(name) else { unreachable!() };
+        create.network = NetworkChoice::Networks(
+            networks.iter().map(|it| ((*it).to_owned(), Default::default())).collect(),
+        );
+        create.options = publish(Some(8080), 80);
+        let namespace =
+            Some(Namespace { path: format!("/run/netns/{name}"), device: 4, inode: name.len() as u64 });
+        Command::Attach { create, process: None, namespace }
+    };
+    let draft = unknown(&world, &mut rng, on("cam", &["lan", "bridge"])).unwrap();
+    assert!(draft.change.warnings[0].contains("its gateway is on a LAN"), "{:?}", draft.change.warnings);
+    let two = unknown(&draft.world, &mut rng, on("two", &["lan"])).unwrap().world;
+    unknown(&two, &mut rng, on("site", &["bridge"])).unwrap();
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fairway_api::types::{
     ContainerInspect, EndpointSettings, IpamConfig, NetworkCreate, NetworkInspect, PortBinding, PortMap,
 };
+use fairway_core::world::NetworkOptions;
 use ipnet::IpNet;
 
 use super::APPLIED;
@@ -99,12 +100,11 @@ fn options(
 /// Whether a network that is created so is internal, as the daemon shows it: a ptp network, and one of macvlan without a
 /// parent, has no way out in any case.
 fn is_internal(declared: &NetworkCreate) -> bool {
-    let option = |name: &str| declared.options.get(name).map(String::as_str);
     declared.internal
-        || option("com.docker.network.internal").is_some_and(|value| value.parse() == Ok(true))
+        || NetworkOptions::parse(&declared.options).is_ok_and(|options| options.internal)
         || match declared.driver.as_str() {
             "ptp" => true,
-            "macvlan" => option("parent").is_none(),
+            "macvlan" => !declared.options.contains_key("parent"),
             _ => false,
         }
 }

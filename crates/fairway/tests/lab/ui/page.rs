@@ -335,6 +335,9 @@ fn three_hundred_containers_are_shown_in_all_sizes_and_themes() {
         browser.look(1280, 800, "light");
         let began = Instant::now();
         browser.open(&format!("{}/#token={}", ui.origin, ui.token));
+        browser.wait_for("document.querySelector('#expand').checkVisibility()");
+        keep("three-hundred-collapsed", &browser.screenshot());
+        browser.click("#expand");
         browser.wait_for("document.querySelectorAll('#picture [data-name]').length >= 302");
         println!("300 containers are drawn {} ms after the page was opened", began.elapsed().as_millis());
         browser.wait_for("document.querySelector('#tab-containers .count').textContent === '300'");
