@@ -132,6 +132,24 @@ fn foreground(stage: &Stage, name: &str) -> Process {
 }
 
 #[test]
+fn several_sandboxes_are_stopped_at_once() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        // The one ends after the other.
+        for (name, at_end) in [
+            ("slow", "while [ ! -e /run/other ]; do sleep 0.1; done; exit 4"),
+            ("other", "touch /run/other; exit 5"),
+        ] {
+            let script = format!("trap '{at_end}' TERM; echo ready; while :; do sleep 0.1; done");
+            scripted(&stage, &format!("run -d --name {name} --network none --"), &script);
+            eventually("it is ready", PATIENCE, || printed(&stage, &format!("logs {name}")) == "ready");
+        }
+        assert_eq!(printed(&stage, "stop -t 60 slow other"), "slow\nother");
+        assert_eq!(printed(&stage, "wait slow other"), "4\n5");
+    });
+}
+
+#[test]
 fn exit_codes_and_signals_pass_through() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
