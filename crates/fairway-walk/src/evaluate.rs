@@ -72,8 +72,8 @@ pub enum Action {
         /// The new port.
         port: Option<u16>,
     },
-    /// Translates the source to an address of the output interface (`masquerade`).
-    Masquerade,
+    /// Translates the source to an address of the output interface (`masquerade`), and to a port if one is given.
+    Masquerade(Option<u16>),
     /// Translates the destination to this namespace (`redirect`).
     Redirect(Option<u16>),
     /// Gives the packet a mark.
@@ -276,7 +276,10 @@ impl<'a> Evaluation<'a> {
                     Err(step) => step,
                 }
             }
-            E::Masquerade { .. } => self.end_with(Action::Masquerade, verdict),
+            E::Masquerade { port, .. } => match nat::new_source_port(*port, registers) {
+                Ok(port) => self.end_with(Action::Masquerade(port), verdict),
+                Err(step) => step,
+            },
             E::Redirect { port, flags } => match self.new_port(*port, *flags, registers, packet) {
                 Ok(port) => self.end_with(Action::Redirect(port), verdict),
                 Err(step) => step,

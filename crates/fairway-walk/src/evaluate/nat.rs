@@ -21,9 +21,7 @@ impl Evaluation<'_> {
         let address = self.new_address(kind, address, flags, registers, packet)?;
         let port = match kind {
             NatKind::Destination => self.new_port(port, flags, registers, packet)?,
-            // Which of several it gets decides nothing that is shown.
-            NatKind::Source if is_range(port, registers) => None,
-            NatKind::Source => port_of(port, registers)?,
+            NatKind::Source => new_source_port(port, registers)?,
         };
         Ok(Action::Translate { kind, address, port })
     }
@@ -102,6 +100,14 @@ fn number(address: IpAddr) -> u128 {
 /// Whether the ends of a range of ports differ.
 fn is_range(range: Option<RegisterRange>, registers: &Registers) -> bool {
     range.is_some_and(|range| registers.bytes(range.first, 2) != registers.bytes(range.last, 2))
+}
+
+/// The new source port. Of a range none: which one the packet gets decides nothing that is shown.
+pub(super) fn new_source_port(
+    range: Option<RegisterRange>,
+    registers: &Registers,
+) -> Result<Option<u16>, Step> {
+    if is_range(range, registers) { Ok(None) } else { port_of(range, registers) }
 }
 
 /// The first port of a range.

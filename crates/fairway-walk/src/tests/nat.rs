@@ -117,6 +117,12 @@ fn masquerade_takes_an_address_of_the_output_interface() {
     };
     assert_eq!(seen(&masquerade(), UDP, "10.2.0.2"), "udp 10.2.0.1:40000 > 10.2.0.2:80");
     assert_eq!(seen(&masquerade(), UDP, "fd02::2"), "udp [fd02::1]:40000 > [fd02::2]:80");
+    let (register, flags) = (Register::FIRST, NatFlags::default());
+    let to_port = rule()
+        .expression(Expression::Immediate { to: register, value: vec![4, 1] })
+        .expression(Expression::Masquerade { port: Some(register.into()), flags });
+    let to_port = translating(Hook::Postrouting, [to_port]);
+    assert_eq!(seen(&to_port, UDP, "10.2.0.2"), "udp 10.2.0.1:1025 > 10.2.0.2:80");
     let source = |topology: &Topology, to: &str| {
         let first = ask(topology, UDP, to).first;
         texts(&first, topology, ROUTER, StepKind::Translate)

@@ -408,7 +408,7 @@ impl<'a> Walker<'a> {
                     Action::Translate { kind: NatKind::Source, address, port } => {
                         flow.translate_source(address, port);
                     }
-                    Action::Masquerade => flow.translate_source(own, None),
+                    Action::Masquerade(port) => flow.translate_source(own, port),
                     Action::Redirect(port) => flow.translate_destination(own, port),
                     _ => {}
                 }
@@ -441,5 +441,5 @@ impl<'a> Walker<'a> {
 }
 
 fn translates(action: &Action) -> bool {
-    matches!(action, Action::Translate { .. } | Action::Masquerade | Action::Redirect(_))
+    matches!(action, Action::Translate { .. } | Action::Masquerade(_) | Action::Redirect(_))
 }
