@@ -468,4 +468,11 @@ fn a_tentative_address_does_not_answer() {
          detection failed"
     );
     assert!(matches!(ask(&topology, "10.0.0.12").outcome(), Outcome::Answered(_)));
+    // An interface that is not behind the bridge is not the reason.
+    let apart = interface(HOST, 30, "apart", &["fd00::77/128"]);
+    add_interface(&mut topology[HOST], Interface { tentative: vec![address("fd00::77")], ..apart });
+    assert_eq!(
+        sentence(&ask(&topology, "fd00::77").first, &topology),
+        "lost on one: no neighbor on eth0 has fd00::77"
+    );
 }

@@ -185,3 +185,28 @@ fn a_macvlan_may_be_a_router_for_the_lan() {
     );
     assert!(matches!(walk.end, End::NoRoute { namespace: ONE, .. }), "{walk:?}");
 }
+
+#[test]
+fn a_tentative_address_of_a_macvlan_does_not_answer() {
+    let mut topology = topology(MacvlanMode::Bridge);
+    for (id, own) in [(ONE, "fd00::11/64"), (TWO, "fd00::12/64"), (LAN, "fd00::99/64")] {
+        let eth0 = topology[id].interfaces.iter_mut().find(|it| it.name == "eth0").unwrap();
+        eth0.addresses.push(own.parse().unwrap());
+        add_route(&mut topology, id, RouteKind::Unicast, "fd00::/64", 2);
+        add_route(&mut topology, id, RouteKind::Local, &own.replace("64", "128"), 2);
+    }
+    let ask = |topology: &Topology, origin| {
+        let packet = tuple(TCP, "::", "fd00::12");
+        let walk = walk_connection(topology, Origin::Local(origin), packet, Proxy::default());
+        sentence(&walk.first, topology)
+    };
+    assert!(ask(&topology, ONE).starts_with("delivered on two"), "{}", ask(&topology, ONE));
+    topology[TWO].interfaces[1].tentative = vec![address("fd00::12")];
+    for (origin, name) in [(ONE, "one"), (LAN, "lan")] {
+        let expected = format!(
+            "lost on {name}: no neighbor on eth0 answers for fd00::12: it is tentative on eth0 of two, or duplicate address \
+             detection failed"
+        );
+        assert_eq!(ask(&topology, origin), expected);
+    }
+}

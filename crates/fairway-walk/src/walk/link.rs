@@ -164,7 +164,7 @@ impl<'a> Walker<'a> {
                 Some(port.index),
                 &mut Search::default(),
             ),
-            None => walker.above(namespace, port.index, address),
+            None => walker.above(namespace, port.index, address, &mut Search::default()),
         });
         match behind {
             Ok(Neighbor::Known(_, mac)) => (port.index, mac),

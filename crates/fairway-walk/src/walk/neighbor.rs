@@ -27,10 +27,12 @@ pub(super) const STRANGER: MacAddress = MacAddress([2, 0, 0, 0, 0, 0]);
 pub(super) struct Search {
     /// The bridges that it has passed: with spanning tree, bridges may form loops.
     passed: Vec<(NamespaceId, u32)>,
-    /// Whether it also passes bridge ports that do not forward.
-    through_all_ports: bool,
+    /// Whether it also passes bridge ports that do not forward, and finds addresses that are tentative.
+    finds_silent: bool,
     /// The bridge port that does not forward, between the start and what was found.
     closed_port: Option<Silence>,
+    /// The interface that was found, if the address is tentative there.
+    tentative: Option<Silence>,
 }
 
 impl Search {
@@ -50,7 +52,7 @@ impl Search {
     }
 
     fn enters(&self, port: &Interface) -> bool {
-        self.through_all_ports || port.forwards_frames()
+        self.finds_silent || port.forwards_frames()
     }
 
     /// Records that something was found behind a port.
@@ -82,15 +84,28 @@ impl<'a> Walker<'a> {
         address: IpAddr,
         origin: Option<IpAddr>,
     ) -> Option<Silence> {
-        let mut search = Search { through_all_ports: true, ..Search::default() };
+        let mut search = Search { finds_silent: true, ..Search::default() };
         self.neighbor(namespace, interface, address, origin, &mut search);
-        search.closed_port.or_else(|| {
-            let mut all = self.topology.iter().flat_map(|(id, _)| {
-                self.namespace(id).interfaces.iter().map(move |interface| (id, interface))
-            });
-            let (namespace, holder) = all.find(|(_, it)| it.tentative.contains(&address))?;
-            Some(Silence::Tentative { namespace, interface: holder.name.clone() })
-        })
+        search.closed_port.or(search.tentative)
+    }
+
+    /// Whether a search ends at an interface: the interface answers for `address`, or would do so if the address were not
+    /// tentative and the search finds such ones.
+    fn is_found(
+        &self,
+        (namespace, interface): (NamespaceId, &Interface),
+        address: IpAddr,
+        origin: Option<IpAddr>,
+        search: &mut Search,
+    ) -> bool {
+        if self.answers(namespace, interface, address, origin) {
+            return true;
+        }
+        let is_silent = search.finds_silent && interface.tentative.contains(&address);
+        if is_silent {
+            search.tentative = Some(Silence::Tentative { namespace, interface: interface.name.clone() });
+        }
+        is_silent
     }
 
     /// Finds the owner of `address` behind an interface.
@@ -119,7 +134,7 @@ impl<'a> Walker<'a> {
         let near = self.macvlans_of(below, parent).find(|((place, _), it)| {
             in_mode_bridge(it)
                 && (*place, it.index) != (namespace, interface.index)
-                && self.answers(*place, it, address, None)
+                && self.is_found((*place, it), address, None, search)
         });
         match (near, self.namespace(below).interface(parent)) {
             (Some(((place, _), near)), _) if mode == MacvlanMode::Bridge => Neighbor::Known(place, near.mac),
@@ -147,7 +162,7 @@ impl<'a> Walker<'a> {
             if !search.enters(end) {
                 return Neighbor::Missing;
             }
-            let found = match self.answers(peer, bridge, address, origin) {
+            let found = match self.is_found((peer, bridge), address, origin, search) {
                 true => Neighbor::Known(peer, bridge.mac),
                 false => self.behind_bridge((peer, bridge), address, origin, Some(end.index), search),
             };
@@ -156,16 +171,22 @@ impl<'a> Walker<'a> {
             }
             return found;
         }
-        if self.answers(peer, end, address, origin) {
+        if self.is_found((peer, end), address, origin, search) {
             return Neighbor::Known(peer, end.mac);
         }
-        self.above(peer, index, address)
+        self.above(peer, index, address, search)
     }
 
     /// Finds the macvlan of a parent interface whose namespace has `address`.
-    pub(super) fn above(&self, namespace: NamespaceId, parent: u32, address: IpAddr) -> Neighbor {
+    pub(super) fn above(
+        &self,
+        namespace: NamespaceId,
+        parent: u32,
+        address: IpAddr,
+        search: &mut Search,
+    ) -> Neighbor {
         let mut all = self.macvlans_of(namespace, parent);
-        let found = all.find(|((place, _), it)| self.answers(*place, it, address, None));
+        let found = all.find(|((place, _), it)| self.is_found((*place, it), address, None, search));
         found.map_or(Neighbor::Missing, |((place, _), it)| Neighbor::Known(place, it.mac))
     }
 
