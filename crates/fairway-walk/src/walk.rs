@@ -112,8 +112,8 @@ pub struct Walker<'a> {
     counted: Vec<Counted>,
     /// Whether source ports stand for any.
     any_source_port: bool,
-    /// Source ports that stand for any of a range.
-    source_ports: Vec<(u16, (u16, u16))>,
+    /// The addresses and ports of senders whose port stands for any of a range, and the range.
+    source_ports: Vec<((IpAddr, u16), (u16, u16))>,
     /// The last refused packet, whose sender gets the refusal next.
     refused: Option<Refused>,
     /// Hosts that sent neighbor requests: their addresses with their MAC addresses.

@@ -1,9 +1,9 @@
 //! Source ports that stand for any.
 
 use super::branches::{lines, with_iptables};
-use super::routed::{CLIENT, ROUTER, add_chain, filter, routed};
+use super::routed::{CLIENT, ROUTER, SERVER, add_chain, filter, listen, routed};
 use super::{TCP, UDP, tuple};
-use crate::{Branches, Origin, Proxy, Topology, Walker, walk_branches};
+use crate::{Branches, Origin, Proxy, Topology, Tuple, Walker, walk_branches};
 use fairway_ruleset::{
     Chain, ChainKind, Datatype, Element, Expression, Hook, Load, LookupResult, Register, RuleBuilder, Set,
     Verdict, rule,
@@ -129,4 +129,23 @@ fn a_port_that_nat_gives_is_known() {
     let late = Chain::base("late", ChainKind::Filter, Hook::Postrouting, 300);
     add_chain(&mut topology, ROUTER, late.with([rule().is(Load::SOURCE_PORT, [0x13, 0x88]).drop()]));
     assert_eq!(lines(&walked(&topology, TCP), &topology), [DROPPED]);
+}
+
+#[test]
+fn a_server_at_the_number_of_the_senders_port_has_a_known_port() {
+    let ends = |input: &str, rule: &str| {
+        let rule = format!("-A FORWARD -i {input} -p tcp -m tcp {rule} -j DROP");
+        let mut topology = with_iptables(&format!("*filter\n:FORWARD ACCEPT [0:0]\n{rule}\nCOMMIT\n"), &[]);
+        listen(&mut topology[SERVER], TCP, "::", 40_000);
+        let walker = Walker::new(&topology).with_any_source_port();
+        let tuple = Tuple { destination_port: 40_000, ..tuple(TCP, "0.0.0.0", "10.2.0.2") };
+        lines(&walk_branches(&walker, Origin::Local(CLIENT), tuple, Proxy::default()), &topology)
+    };
+    let answered = ["to 10.2.0.2:40000, Answered(10.1.0.2)"];
+    assert_eq!(ends("eth0", "--dport 40001:65535"), answered);
+    assert_eq!(ends("eth0", "--sport 40001:65535").len(), 2);
+    assert_eq!(ends("eth0", "--sport 40001:65535 -m conntrack --ctstate ESTABLISHED").len(), 2);
+    assert_eq!(ends("eth1", "--sport 40000"), ["to 10.2.0.2:40000, NoReply"]);
+    assert_eq!(ends("eth1", "--sport 40001:65535"), answered);
+    assert_eq!(ends("eth1", "--dport 40001:65535").len(), 2);
 }

@@ -25,13 +25,18 @@ impl Walker<'_> {
     ) -> Packet {
         if self.any_source_port && place == FlowPosition::First && tuple.has_ports() {
             let range = sender.map_or(REMOTE, |sender| sender.local_ports.unwrap_or(DEFAULT));
-            self.source_ports.push((tuple.source_port, range));
+            self.source_ports.push(((tuple.source, tuple.source_port), range));
         }
         let mut packet = Packet::new(tuple, place);
-        for (port, range) in self.source_ports.iter().filter(|_| tuple.has_ports()) {
-            let ends = [(0, tuple.source_port), (2, tuple.destination_port)];
-            if let Some((offset, _)) = ends.into_iter().find(|(_, own)| own == port) {
-                packet.vary_port(offset, *range);
+        let any = || self.source_ports.iter().rev().filter(|_| tuple.has_ports());
+        let from_sender = any().find(|(sender, _)| *sender == (tuple.source, tuple.source_port));
+        match from_sender.filter(|_| place != FlowPosition::Reply) {
+            Some((_, range)) => packet.vary_port(0, *range),
+            // NAT may have changed the sender's address, to which replies go.
+            None => {
+                if let Some((_, range)) = any().find(|((_, port), _)| *port == tuple.destination_port) {
+                    packet.vary_port(2, *range);
+                }
             }
         }
         packet
