@@ -147,11 +147,12 @@ impl Packet {
         self.any_port = Some((offset, range));
     }
 
-    /// The port that stands for any of a range, if it is whole among those bytes: its offset from the first one.
-    pub fn any_port(&self, base: PayloadBase, offset: u32, length: u32) -> Option<(u32, (u16, u16))> {
+    /// The bytes among those from an offset on that are of the port that stands for any of a range, as bits from the first
+    /// one on, and the range; none if there are none.
+    pub fn any_port(&self, base: PayloadBase, offset: u32, length: u32) -> Option<(u64, (u16, u16))> {
         let (at, range) = self.any_port.filter(|_| base == PayloadBase::Transport)?;
-        let within = at.checked_sub(offset)?;
-        (within + 2 <= length).then_some((within, range))
+        let bytes = bits(at..at + 2).checked_shr(offset).unwrap_or_default() & bits(0..length);
+        (bytes != 0).then_some((bytes, range))
     }
 
     /// Marks bytes of a header as not known.

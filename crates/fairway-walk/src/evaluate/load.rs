@@ -28,18 +28,26 @@ fn not_sampled() -> Loaded {
     Loaded::Unknown("the sample does not have the value".to_owned())
 }
 
+/// The reason for a source port that may be any of a range.
+pub fn any_port_reason((least, most): (u16, u16)) -> String {
+    format!("the source port may be any of {least}-{most}")
+}
+
 /// Loads bytes of the packet.
 pub fn payload(facts: &Facts<'_>, packet: &Packet, base: PayloadBase, offset: u32, length: u32) -> Loaded {
     let Some(bytes) = packet.bytes(base, offset, length) else {
         return if facts.is_sample { not_sampled() } else { Loaded::Absent };
     };
-    match (packet.unknown(base, offset, length), base) {
-        (0, _) => match packet.any_port(base, offset, length) {
-            Some((at, range)) => Loaded::AnyPort(bytes.to_vec(), at, range),
-            None => Loaded::Value(bytes.to_vec()),
+    let port = packet.any_port(base, offset, length);
+    match (packet.unknown(base, offset, length), port) {
+        (0, None) => Loaded::Value(bytes.to_vec()),
+        (0, Some((port, range))) => match port.count_ones() {
+            2 => Loaded::AnyPort(bytes.to_vec(), port.trailing_zeros(), range),
+            _ => Loaded::Partly(bytes.to_vec(), port, any_port_reason(range)),
         },
-        (_, PayloadBase::Link) => Loaded::Unknown("the sender's MAC address is not known".to_owned()),
-        (unknown, _) => {
+        _ if base == PayloadBase::Link => Loaded::Unknown("the sender's MAC address is not known".to_owned()),
+        (unknown, port) => {
+            let unknown = unknown | port.map_or(0, |(port, _)| port);
             let reason = match facts.is_sample {
                 true => "the sample does not have the value",
                 false => "packets differ in the value",

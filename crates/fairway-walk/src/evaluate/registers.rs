@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Step;
-use super::load::Loaded;
+use super::load::{Loaded, any_port_reason};
 use crate::packet::bits;
 use fairway_ruleset::{Comparison, Family, Register};
 
@@ -37,6 +37,7 @@ impl Registers {
             Loaded::Unknown(reason) => {
                 // A rule may load an unknown value and not use it.
                 self.lost |= place(to, WIDEST);
+                self.overwrite_port(place(to, WIDEST));
                 self.reason = reason;
                 Step::Next
             }
@@ -59,16 +60,23 @@ impl Registers {
         self.lost |= unknown.checked_shl(first(to)).unwrap_or_default();
     }
 
-    /// The bytes from a register on that are not known, as bits from the first one on.
+    /// The bytes from a register on that are not known, also those of a port that may be any of a range, as bits from the
+    /// first one on.
     fn lost(&self, from: Register, length: usize) -> u64 {
-        self.lost.checked_shr(first(from)).unwrap_or_default() & bits(0..length as u32)
+        let port = self.any_port.map_or(0, |(at, _)| bits(at..at + 2));
+        (self.lost | port).checked_shr(first(from)).unwrap_or_default() & bits(0..length as u32)
+    }
+
+    /// Forgets the port that may be any of a range if a value is written over it.
+    fn overwrite_port(&mut self, written: u64) {
+        self.any_port = self.any_port.filter(|(at, _)| bits(*at..at + 2) & written == 0);
     }
 
     fn put(&mut self, to: Register, value: &[u8]) {
         self.bytes.resize(BYTES, 0);
         let written = place(to, value.len().next_multiple_of(Register::SIZE));
-        self.any_port = self.any_port.filter(|(at, _)| bits(*at..at + 2) & written == 0);
-        self.lost &= !place(to, value.len().next_multiple_of(Register::SIZE));
+        self.overwrite_port(written);
+        self.lost &= !written;
         let start = usize::from(to.slot()) * Register::SIZE;
         // The kernel clears the rest of the last slot.
         let end = (start + value.len().next_multiple_of(Register::SIZE)).min(BYTES);
@@ -79,12 +87,13 @@ impl Registers {
 
     /// The reason why a value is not known, if it is not.
     pub fn unknown(&self, from: Register, length: usize) -> Option<String> {
-        (self.lost(from, length) != 0).then(|| self.reason.clone())
+        let is_lost = self.lost & place(from, length) != 0;
+        (self.lost(from, length) != 0).then(|| if is_lost { self.reason.clone() } else { self.port_reason() })
     }
 
     /// Marks all values as not known, with the reason.
     pub fn lose(&mut self, reason: String) {
-        (self.lost, self.reason) = (u64::MAX, reason);
+        (self.lost, self.reason, self.any_port) = (u64::MAX, reason, None);
     }
 
     /// Bytes from a register on.
@@ -164,17 +173,18 @@ impl Registers {
 
     /// Why the port that may be any of a range is not known.
     fn port_reason(&self) -> String {
-        let (least, most) = self.any_port.map_or((0, u16::MAX), |(_, range)| range);
-        format!("the source port may be any of {least}-{most}")
+        any_port_reason(self.any_port.map_or((0, u16::MAX), |(_, range)| range))
     }
 
-    /// Marks the port that may be any of a range as not known, and returns the reason.
-    pub fn lose_port(&mut self) -> String {
-        self.reason = self.port_reason();
-        if let Some((at, _)) = self.any_port.take() {
-            self.lost |= bits(at..at + 2);
+    /// Puts a value that is made of those of other registers into a register; `lost` are its bytes that are not known.
+    fn put_result(&mut self, from: &[Register], to: Register, value: &[u8], lost: u64) -> Step {
+        let reason = from.iter().find_map(|from| self.unknown(*from, value.len()));
+        self.put(to, value);
+        if let Some(reason) = reason.filter(|_| lost != 0) {
+            self.lose_bytes(to, lost);
+            self.reason = reason;
         }
-        self.reason.clone()
+        Step::Next
     }
 
     /// The result of a comparison for each port that a value may have.
@@ -235,10 +245,7 @@ impl Registers {
             value.iter().zip(changes).map(|(byte, (mask, xor))| (byte & mask) ^ xor).collect();
         let masked = mask.iter().enumerate().filter(|(_, byte)| **byte != 0);
         let masked = masked.fold(0, |all, (at, _)| all | bits(at as u32..at as u32 + 1));
-        let lost = self.lost(from, mask.len()) & masked;
-        self.put(to, &value);
-        self.lose_bytes(to, lost);
-        Step::Next
+        self.put_result(&[from], to, &value, self.lost(from, mask.len()) & masked)
     }
 
     /// `to = one ^ other`.
@@ -246,9 +253,7 @@ impl Registers {
         let lost = self.lost(one, length) | self.lost(other, length);
         let pairs = self.bytes(one, length).into_iter().zip(self.bytes(other, length));
         let value: Vec<u8> = pairs.map(|(one, other)| one ^ other).collect();
-        self.put(to, &value);
-        self.lose_bytes(to, lost);
-        Step::Next
+        self.put_result(&[one, other], to, &value, lost)
     }
 
     /// Reverses the bytes of each number where the host's byte order is not the network's.
@@ -258,10 +263,8 @@ impl Registers {
             value.chunks_mut(size.max(1) as usize).for_each(<[u8]>::reverse);
         }
         let lost = self.lost(from, length as usize);
-        self.put(to, &value);
         // The bytes change places.
-        self.lose_bytes(to, if lost == 0 { 0 } else { bits(0..length) });
-        Step::Next
+        self.put_result(&[from], to, &value, if lost == 0 { 0 } else { bits(0..length) })
     }
 }
 

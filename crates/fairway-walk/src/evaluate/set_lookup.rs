@@ -20,13 +20,10 @@ impl Evaluation<'_> {
             // Of a sample, a quota may match; counters and helpers change no verdict.
             return if self.facts.is_sample { Step::may_match(reason) } else { Step::Unknown(reason) };
         }
-        if let Some(reason) = registers.unknown(from, set.key_length()) {
-            return self.look_up_unknown(set, registers, (from, result), verdict, reason);
-        }
         let key = match self.key(set, registers, (from, result)) {
             Ok(key) => key,
             Err(None) => {
-                let reason = registers.lose_port();
+                let reason = registers.unknown(from, set.key_length()).unwrap_or_default();
                 return self.look_up_unknown(set, registers, (from, result), verdict, reason);
             }
             Err(Some(reason)) => return Step::Unknown(reason),
@@ -60,8 +57,8 @@ impl Evaluation<'_> {
         }
     }
 
-    /// The key of a lookup. Of one with a port that may be any of a range, a key that stands for all; an error without a
-    /// reason if the ports differ in what is found.
+    /// The key of a lookup. Of one with a port that may be any of a range, a key that stands for all. An error without a
+    /// reason if the key is not known, or the ports differ in what is found.
     fn key(
         &self,
         set: &Set,
@@ -69,11 +66,13 @@ impl Evaluation<'_> {
         (from, result): (Register, LookupResult),
     ) -> Result<Vec<u8>, Option<String>> {
         let ends = set.elements.iter().flat_map(|it| [Some(&it.key), it.last.as_ref()]).flatten();
-        let keys = registers.with_each_port(from, set.key_length(), ends.map(Vec::as_slice));
-        let keys: Vec<_> = keys.iter().map(|it| it.bytes(from, set.key_length())).collect();
-        let Some((key, others)) = keys.split_first() else {
-            return Ok(registers.bytes(from, set.key_length()));
-        };
+        let length = set.key_length();
+        let each = registers.with_each_port(from, length, ends.map(Vec::as_slice));
+        if each.first().unwrap_or(registers).unknown(from, length).is_some() {
+            return Err(None);
+        }
+        let keys: Vec<_> = each.iter().map(|it| it.bytes(from, length)).collect();
+        let Some((key, others)) = keys.split_first() else { return Ok(registers.bytes(from, length)) };
         let find = |key: &Vec<u8>| self.facts.element(self.table, set, key).map_err(Some);
         let found = find(key)?;
         for other in others {

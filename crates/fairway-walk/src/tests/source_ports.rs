@@ -1,12 +1,12 @@
 //! Source ports that stand for any.
 
 use super::branches::{lines, with_iptables};
-use super::routed::{CLIENT, ROUTER, SERVER, add_chain, filter, listen, routed};
+use super::routed::{CLIENT, ROUTER, SERVER, add_chain, filter, header, listen, routed};
 use super::{TCP, UDP, tuple};
 use crate::{Branches, Origin, Proxy, Topology, Tuple, Walker, walk_branches};
 use fairway_ruleset::{
-    Chain, ChainKind, Datatype, Element, Expression, Hook, Load, LookupResult, Register, RuleBuilder, Set,
-    Verdict, rule,
+    ByteOrder, Chain, ChainKind, Comparison, Datatype, Element, Expression, Hook, Load, LookupResult,
+    MetaKey, PayloadBase, Register, RuleBuilder, Set, Verdict, rule,
 };
 
 fn walked(topology: &Topology, protocol: u8) -> Branches {
@@ -129,6 +129,58 @@ fn a_port_that_nat_gives_is_known() {
     let late = Chain::base("late", ChainKind::Filter, Hook::Postrouting, 300);
     add_chain(&mut topology, ROUTER, late.with([rule().is(Load::SOURCE_PORT, [0x13, 0x88]).drop()]));
     assert_eq!(lines(&walked(&topology, TCP), &topology), [DROPPED]);
+}
+
+/// Where packets of the client end with a rule on the router that looks at the first packet's bytes.
+fn with_rule(rule: RuleBuilder) -> Vec<String> {
+    let mut topology = routed();
+    filter(&mut topology, ROUTER, Hook::Forward, [rule]);
+    lines(&walked(&topology, UDP), &topology)
+}
+
+#[test]
+fn a_part_of_the_port_and_what_is_made_of_it_are_not_known() {
+    let from_client = || rule().iifname("eth0");
+    let (one, other) = (Register::FIRST, Register::at(9).unwrap());
+    let loaded = || from_client().expression(Load::SOURCE_PORT.into_register(one));
+    let compare =
+        |from, value: &[u8]| Expression::Compare { from, operator: Comparison::Equal, value: value.to_vec() };
+    let zero = Expression::Immediate { to: other, value: vec![0, 0] };
+    let combine = Expression::ExclusiveOr { one, other, to: other, length: 2 };
+    let swap =
+        Expression::Byteorder { from: one, to: one, order: ByteOrder::NetworkToHost, length: 2, size: 2 };
+    let transport = |offset, length| header(PayloadBase::Transport, offset, length);
+    for (name, rule) in [
+        ("bits that 40000 has", from_client().is_masked(Load::SOURCE_PORT, [0, 1], [0, 0])),
+        ("bits that 40000 has not", from_client().is_masked(Load::SOURCE_PORT, [0, 1], [0, 1])),
+        (
+            "exclusive or",
+            loaded().expression(zero).expression(combine).expression(compare(other, &[0x9c, 0x40])),
+        ),
+        ("swapped", loaded().expression(swap).expression(compare(one, &[0x40, 0x9c]))),
+        ("the first byte", from_client().is(transport(0, 1), [0x9c])),
+        ("the last byte", from_client().is(transport(1, 3), [0x41, 0, 80])),
+        ("the first byte of what was loaded", loaded().expression(compare(one, &[0x9c]))),
+    ] {
+        assert_eq!(with_rule(rule.drop()), both("32768-60999"), "{name}");
+    }
+    let differs = with_rule(from_client().is(transport(0, 6), [0x9c, 0x40, 0, 80, 0, 0]).drop());
+    assert_eq!(differs.len(), 2, "{differs:?}");
+    assert_eq!(with_rule(from_client().is_masked(Load::SOURCE_PORT, [0, 0], [0, 0]).drop()), [DROPPED]);
+    assert_eq!(with_rule(from_client().is(transport(1, 3), [0x40, 0, 81]).drop()), [PASSES]);
+    let mark = with_rule(loaded().expression(Expression::MetaSet { key: MetaKey::Mark, from: one }));
+    assert!(mark[0].contains("the source port may be any of 32768-60999"), "{mark:?}");
+}
+
+#[test]
+fn a_value_that_is_loaded_over_the_port_has_its_own_reason() {
+    let loads = [Load::SOURCE_PORT, Load::Meta(MetaKey::Random)];
+    let rule =
+        loads.into_iter().fold(rule(), |rule, load| rule.expression(load.into_register(Register::FIRST)));
+    let (from, value) = (Register::FIRST, vec![0; 4]);
+    let rule = rule.expression(Expression::Compare { from, operator: Comparison::Equal, value });
+    let found = with_rule(rule.drop());
+    assert!(found[0].contains("meta random of a simulated packet"), "{found:?}");
 }
 
 #[test]
