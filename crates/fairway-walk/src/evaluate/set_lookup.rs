@@ -73,6 +73,10 @@ impl Evaluation<'_> {
         }
         let keys: Vec<_> = each.iter().map(|it| it.bytes(from, length)).collect();
         let Some((key, others)) = keys.split_first() else { return Ok(registers.bytes(from, length)) };
+        // The elements that are read on demand are not in the set, so the ports at which they begin and end are not known.
+        if self.facts.namespace.on_demand && set.is_exact() {
+            return Err(None);
+        }
         let find = |key: &Vec<u8>| self.facts.element(self.table, set, key).map_err(Some);
         let found = find(key)?;
         for other in others {

@@ -382,6 +382,26 @@ fn a_key_that_is_not_known_is_not_looked_up_on_demand() {
     assert!(by_key(false).starts_with("delivered on server"), "{}", by_key(false));
 }
 
+/// Of a set that is read on demand, the elements are not known at which the ports of a sender begin to differ.
+#[test]
+fn a_source_port_that_stands_for_any_is_not_looked_up_on_demand() {
+    let mut topology = routed();
+    topology[SERVER].on_demand = true;
+    let mut table = Table::new(fairway_ruleset::Family::Inet, "mine");
+    table.sets.push(Set::new("ports", [Datatype::InetService]));
+    let chain = fairway_ruleset::Chain::base("in", fairway_ruleset::ChainKind::Filter, Hook::Input, 0);
+    table.chains.push(chain.with([rule().is_in(&[Load::SOURCE_PORT], "ports").drop()]));
+    topology[SERVER].tables.push(table);
+    let end = |mut walker: Walker<'_>| {
+        let packet = tuple(UDP, "10.1.0.2", "10.2.0.2");
+        sentence(&walker.walk_from_program(Sender::of(CLIENT), packet, FlowPosition::First), &topology)
+    };
+    let walker = Walker::with_source(&topology, &Source);
+    assert!(end(walker.clone()).starts_with("delivered on server"), "{}", end(walker));
+    let of_any = end(walker.with_any_source_port());
+    assert!(of_any.ends_with("the source port may be any of 32768-60999"), "{of_any}");
+}
+
 #[test]
 fn elements_that_rules_add_are_reported() {
     let mut topology = routed();
