@@ -82,6 +82,10 @@ impl StateSource for Source<'_> {
         self.details(id)?.element(table, set, key).map_err(|error| error.to_string())
     }
 
+    fn elements(&self, id: NamespaceId, table: &Table, set: &Set) -> Result<Option<Vec<Element>>, String> {
+        self.details(id)?.elements(table, set).map(Some).map_err(|error| error.to_string())
+    }
+
     fn listeners(&self, id: NamespaceId, number: u8, port: u16) -> Result<Vec<Listener>, String> {
         if let Some(known) = self.sockets.borrow().get(&(id, number, port)) {
             return Ok(known.clone());

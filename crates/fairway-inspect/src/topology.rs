@@ -5,4 +5,4 @@ mod observed;
 mod planned;
 
 pub use observed::{observed, without_ours};
-pub use planned::{planned, planned_element, planned_listeners, planned_outline};
+pub use planned::{planned, planned_element, planned_elements, planned_listeners, planned_outline};

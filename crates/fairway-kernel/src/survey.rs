@@ -99,6 +99,14 @@ impl Details {
         })
     }
 
+    /// All elements of a set.
+    ///
+    /// # Errors
+    /// The kernel refuses or its answer cannot be read.
+    pub fn elements(&self, table: &Table, set: &Set) -> Result<Vec<Element>, Error> {
+        Ok(self.reader.elements(table.family, &table.name, set)?)
+    }
+
     /// The sockets that listen at a port.
     ///
     /// # Errors

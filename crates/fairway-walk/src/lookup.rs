@@ -34,6 +34,19 @@ pub trait StateSource: fmt::Debug {
     /// The reason why the state cannot be read.
     fn listeners(&self, namespace: NamespaceId, protocol: u8, port: u16) -> Result<Vec<Listener>, String>;
 
+    /// All elements of a set without ranges, for a key of which a part may be any of a range; none if they are not read.
+    ///
+    /// # Errors
+    /// The reason why they cannot be read.
+    fn elements(
+        &self,
+        _namespace: NamespaceId,
+        _table: &Table,
+        _set: &Set,
+    ) -> Result<Option<Vec<Element>>, String> {
+        Ok(None)
+    }
+
     /// The namespace as it is now, when the first packet comes to it; none if it is as in the topology.
     ///
     /// # Errors
@@ -47,6 +60,8 @@ pub trait StateSource: fmt::Debug {
 #[derive(Debug, Default)]
 pub(super) struct Lookup<'a> {
     indexes: RefCell<HashMap<*const Set, Rc<Index>>>,
+    /// The elements of sets that were read whole on demand; none of those that are not read.
+    elements: RefCell<HashMap<*const Set, Option<Rc<[Element]>>>>,
     on_demand: Option<&'a dyn StateSource>,
 }
 
@@ -103,6 +118,21 @@ impl<'a> Lookup<'a> {
         let index =
             Rc::clone(indexes.entry(std::ptr::from_ref(set)).or_insert_with(|| Index::of(set).into()));
         Ok(index.find(set, key).map(Cow::Borrowed))
+    }
+
+    /// The elements of a set of the namespace at `place`, which are read on demand; none if they are not read.
+    pub(super) fn elements(
+        &self,
+        place: NamespaceId,
+        table: &Table,
+        set: &Set,
+    ) -> Result<Option<Rc<[Element]>>, String> {
+        if let Some(known) = self.elements.borrow().get(&std::ptr::from_ref(set)) {
+            return Ok(known.clone());
+        }
+        let read = self.on_demand.ok_or(UNREAD)?.elements(place, table, set)?.map(Rc::from);
+        self.elements.borrow_mut().insert(set, read.clone());
+        Ok(read)
     }
 
     /// The socket of `namespace`, which is at `place`, that gets packets to an address and port by an

@@ -9,7 +9,9 @@ use fairway_core::plan::Plan;
 use fairway_core::policy::{BRIDGE_TABLE, TABLE};
 use fairway_core::world::World;
 use fairway_inspect::explain::{Capture, Query, QueryError, Resolved, advice, captures};
-use fairway_inspect::topology::{planned_element, planned_listeners, planned_outline, without_ours};
+use fairway_inspect::topology::{
+    planned_element, planned_elements, planned_listeners, planned_outline, without_ours,
+};
 use fairway_kernel::survey::Details;
 use fairway_kernel::{namespace, port_holder, survey};
 use fairway_model::{Namespace, Protocol, SandboxId};
@@ -258,6 +260,13 @@ impl StateSource for Host<'_> {
         self.details.element(table, set, key).map_err(unread)
     }
 
+    fn elements(&self, _: NamespaceId, table: &Table, set: &Set) -> Result<Option<Vec<Element>>, String> {
+        if self.by_plan && [TABLE, BRIDGE_TABLE].contains(&table.name.as_str()) {
+            return Ok(Some(planned_elements(self.plan, table, &set.name)));
+        }
+        self.details.elements(table, set).map(Some).map_err(unread)
+    }
+
     fn listeners(&self, _: NamespaceId, protocol: u8, port: u16) -> Result<Vec<Listener>, String> {
         let Some(protocol) = Protocol::from_number(protocol) else {
             return Ok(Vec::new());
@@ -299,6 +308,10 @@ impl StateSource for Observed<'_> {
         key: &[u8],
     ) -> Result<Option<Element>, String> {
         self.host.element(id, table, set, key)
+    }
+
+    fn elements(&self, id: NamespaceId, table: &Table, set: &Set) -> Result<Option<Vec<Element>>, String> {
+        self.host.elements(id, table, set)
     }
 
     fn listeners(&self, id: NamespaceId, protocol: u8, port: u16) -> Result<Vec<Listener>, String> {

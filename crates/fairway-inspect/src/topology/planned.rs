@@ -43,6 +43,23 @@ pub fn planned_element(plan: &Plan, table: &Table, set: &str, key: &[u8]) -> Opt
     }
 }
 
+/// All elements of a set of a Plan.
+pub fn planned_elements(plan: &Plan, table: &Table, set: &str) -> Vec<Element> {
+    let named = SETS.into_iter().find(|it| it.text() == set && it.family() == table.family);
+    let elements = named.into_iter().flat_map(|name| {
+        plan.fragments().flat_map(move |(_, fragment)| {
+            let from = fragment.range(Key::Element(name, Vec::new())..);
+            from.map_while(move |(key, object)| match (key, object) {
+                (Key::Element(own, key), Object::Element(element)) if *own == name => {
+                    Some(element.to_element(name, key))
+                }
+                _ => None,
+            })
+        })
+    });
+    elements.collect()
+}
+
 /// The sockets at a port in a Plan.
 pub fn planned_listeners(plan: &Plan, protocol: Protocol, port: u16) -> Vec<Listener> {
     let first = || Key::Socket(protocol, (Ipv4Addr::UNSPECIFIED, 0).into());

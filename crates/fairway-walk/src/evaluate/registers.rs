@@ -137,7 +137,7 @@ impl Registers {
     }
 
     /// Whether bytes from a register on have a port that may be any of a range: its offset among them.
-    fn varies(&self, from: Register, length: usize) -> Option<(usize, (u16, u16))> {
+    pub fn varies(&self, from: Register, length: usize) -> Option<(usize, (u16, u16))> {
         let (at, range) = self.any_port?;
         let within = at.checked_sub(first(from))? as usize;
         (within + 2 <= length).then_some((within, range))

@@ -65,18 +65,23 @@ impl Evaluation<'_> {
         registers: &Registers,
         (from, result): (Register, LookupResult),
     ) -> Result<Vec<u8>, Option<String>> {
-        let ends = set.elements.iter().flat_map(|it| [Some(&it.key), it.last.as_ref()]).flatten();
         let length = set.key_length();
+        let read = match registers.varies(from, length) {
+            Some(_) if self.facts.namespace.on_demand && set.is_exact() => {
+                let (lookup, place) = self.facts.lookup;
+                Some(lookup.elements(place, self.table, set).map_err(Some)?.ok_or(None)?)
+            }
+            _ => None,
+        };
+        let known = registers.known(from, length);
+        let elements = read.as_deref().unwrap_or(&set.elements).iter().filter(|it| may_be(set, it, &known));
+        let ends = elements.flat_map(|it| [Some(&it.key), it.last.as_ref()]).flatten();
         let each = registers.with_each_port(from, length, ends.map(Vec::as_slice));
         if each.first().unwrap_or(registers).unknown(from, length).is_some() {
             return Err(None);
         }
         let keys: Vec<_> = each.iter().map(|it| it.bytes(from, length)).collect();
         let Some((key, others)) = keys.split_first() else { return Ok(registers.bytes(from, length)) };
-        // The elements that are read on demand are not in the set, so the ports at which they begin and end are not known.
-        if self.facts.namespace.on_demand && set.is_exact() {
-            return Err(None);
-        }
         let find = |key: &Vec<u8>| self.facts.element(self.table, set, key).map_err(Some);
         let found = find(key)?;
         for other in others {

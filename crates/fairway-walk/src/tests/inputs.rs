@@ -300,12 +300,25 @@ impl StateSource for Source {
         set: &Set,
         key: &[u8],
     ) -> Result<Option<Element>, String> {
-        assert_eq!((at, table.name.as_str(), set.name.as_str()), (SERVER, "mine", "ports"));
+        assert_eq!((at, table.name.as_str()), (SERVER, "mine"));
         match key {
+            key if set.name != "ports" => {
+                let all = self.elements(at, table, set)?;
+                Ok(all.and_then(|all| all.into_iter().find(|it| it.key == key)))
+            }
             [0, 80] => Ok(Some(Element::new([0, 80]))),
             [0, 81] => Err("the set is gone".to_owned()),
             _ => Ok(None),
         }
+    }
+
+    fn elements(&self, _: NamespaceId, _: &Table, set: &Set) -> Result<Option<Vec<Element>>, String> {
+        let elements = |ports: &[u16]| ports.iter().map(|port| Element::new(port.to_be_bytes())).collect();
+        Ok(match set.name.as_str() {
+            "low" => Some(elements(&[22, 80])),
+            "some" => Some(elements(&[22, 50_000])),
+            _ => None,
+        })
     }
 
     fn listeners(&self, at: NamespaceId, protocol: u8, port: u16) -> Result<Vec<Listener>, String> {
@@ -382,24 +395,31 @@ fn a_key_that_is_not_known_is_not_looked_up_on_demand() {
     assert!(by_key(false).starts_with("delivered on server"), "{}", by_key(false));
 }
 
-/// Of a set that is read on demand, the elements are not known at which the ports of a sender begin to differ.
 #[test]
-fn a_source_port_that_stands_for_any_is_not_looked_up_on_demand() {
+fn elements_for_any_source_port_are_read_on_demand() {
     let mut topology = routed();
     topology[SERVER].on_demand = true;
     let mut table = Table::new(fairway_ruleset::Family::Inet, "mine");
-    table.sets.push(Set::new("ports", [Datatype::InetService]));
+    table.sets.extend(["ports", "low", "some"].map(|name| Set::new(name, [Datatype::InetService])));
     let chain = fairway_ruleset::Chain::base("in", fairway_ruleset::ChainKind::Filter, Hook::Input, 0);
-    table.chains.push(chain.with([rule().is_in(&[Load::SOURCE_PORT], "ports").drop()]));
+    table.chains.push(chain);
     topology[SERVER].tables.push(table);
-    let end = |mut walker: Walker<'_>| {
+    let end = |set: &str, of_any: bool| {
+        let mut topology = topology.clone();
+        topology[SERVER].tables[0].chains[0].rules =
+            vec![rule().is_in(&[Load::SOURCE_PORT], set).drop().into()];
+        let walker = Walker::with_source(&topology, &Source);
+        let mut walker = if of_any { walker.with_any_source_port() } else { walker };
         let packet = tuple(UDP, "10.1.0.2", "10.2.0.2");
         sentence(&walker.walk_from_program(Sender::of(CLIENT), packet, FlowPosition::First), &topology)
     };
-    let walker = Walker::with_source(&topology, &Source);
-    assert!(end(walker.clone()).starts_with("delivered on server"), "{}", end(walker));
-    let of_any = end(walker.with_any_source_port());
-    assert!(of_any.ends_with("the source port may be any of 32768-60999"), "{of_any}");
+    assert!(end("ports", false).starts_with("delivered on server"), "{}", end("ports", false));
+    // Of that set, the elements are not read.
+    for set in ["ports", "some"] {
+        let known = end(set, true);
+        assert!(known.ends_with("the source port may be any of 32768-60999"), "{known}");
+    }
+    assert!(end("low", true).starts_with("delivered on server"), "{}", end("low", true));
 }
 
 #[test]

@@ -172,3 +172,31 @@ fn an_address_that_vanishes_is_noticed() {
         assert_eq!(asked(), Outcome::answered(LAN));
     });
 }
+
+/// The elements of these sets are not read until a packet whose source port may be any is looked up.
+#[test]
+fn sets_of_source_ports_are_looked_up_for_all_ports() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::before_daemon(lab);
+        stage.host.set_bridge_netfilter(false).unwrap();
+        stage.daemon.launch(&[]);
+        stage.daemon.wait_until_ready();
+        let off = ("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned());
+        stage.create_network("apart", |network| network.options = [off].into()).unwrap();
+        let [one, _two] = ["one", "two"].map(|name| stage.sandbox(name, &["apart"], &[]));
+        let explained = |to: &str| stage.client().explain("one", to, false).unwrap().sentence;
+        // There is no link, so no source port is that of one.
+        let apart = explained("two:53/udp");
+        assert!(apart.starts_with("No answer: dropped on host by bridge fairway icc-off"), "{apart}");
+        let _server = serve_tcp(&stage.host, "0.0.0.0:9000").unwrap();
+        for (port, is_branch) in [(40_000, true), (22, false)] {
+            let rules = format!(
+                "flush ruleset; table ip t {{ set ports {{ type inet_service; elements = {{ {port} }}; }}; \
+                 chain out {{ type filter hook output priority 0; tcp sport @ports drop; }}; }}"
+            );
+            shell(&stage, &format!("echo '{rules}' | nsenter --net={} nft -f -", one.path));
+            let sentence = explained(&format!("{HOST}:9000"));
+            assert_eq!(sentence.starts_with("It depends."), is_branch, "{sentence}");
+        }
+    });
+}
