@@ -9,7 +9,9 @@ use std::path::Path;
 use fairway_run::{
     CapabilitySet, Entry, Files, Launch, NetworkNamespace, Running, enter, environment, launch,
 };
+use rustix::fs::Mode;
 use rustix::mount::{MountFlags, mount, mount_bind};
+use rustix::process::umask;
 
 use super::workspace::{WORK, code, code_with, file, place, printed, printed_with, shell, until};
 use super::{Case, MARK};
@@ -358,6 +360,8 @@ fn a_directory_can_be_the_root() {
         directory: directory.into(),
         ..shell(&format!("[ \"$(pwd -P)\" = {} ]", directory.replace("/link", "/workplace")))
     };
+    // Whatever the caller's mask is.
+    umask(Mode::from_raw_mode(0o077));
     for directory in ["/workplace/a", "/workplace/a", "/link/b/c"] {
         assert_eq!(code(&in_directory(directory)), 0, "{directory}");
     }
