@@ -73,7 +73,11 @@ pub(super) fn make_directory(path: &Path) -> io::Result<()> {
     for path in missing.into_iter().rev() {
         if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
             let parent = open(parent, ResolveFlags::NO_XDEV)?;
-            mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+            match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+                // Another command of the image has made it meanwhile, or it is a link that leads nowhere.
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         }
     }
     Ok(())
