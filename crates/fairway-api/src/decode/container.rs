@@ -1,6 +1,7 @@
 //! Sandboxes.
 
 use std::net::IpAddr;
+use std::path::{Component, Path, PathBuf};
 
 use fairway_core::world::{CreateSandbox, NetworkChoice, Refusal};
 use fairway_model::RefusalKind;
@@ -75,7 +76,7 @@ pub fn container(name: &str, kind: SandboxKind, request: ContainerCreate) -> Res
         auto_remove: host.auto_remove,
         command,
         environment: request.env,
-        directory: request.working_dir,
+        directory: working_directory(request.working_dir),
         capabilities_added: host.cap_add,
         capabilities_dropped: host.cap_drop,
         privileged: host.privileged,
@@ -91,6 +92,21 @@ pub fn container(name: &str, kind: SandboxKind, request: ContainerCreate) -> Res
     };
     let name = name.strip_prefix('/').unwrap_or(name);
     Ok(CreateSandbox { name: (!name.is_empty()).then(|| name.to_owned()), kind, network, options })
+}
+
+/// An absolute path in its shortest form, as in Docker: `..` leaves out the part before it, also where that is a link.
+fn working_directory(path: String) -> String {
+    if !path.starts_with('/') {
+        return path;
+    }
+    let mut shortest = PathBuf::new();
+    for part in Path::new(&path).components() {
+        match part {
+            Component::ParentDir => drop(shortest.pop()),
+            part => shortest.push(part),
+        }
+    }
+    shortest.to_string_lossy().into_owned()
 }
 
 /// A restart policy.

@@ -201,3 +201,18 @@ fn links_that_dockers_client_writes_twice_are_one() {
     let link = |name: &str, alias: &str| (name.to_owned(), alias.to_owned());
     assert_eq!(networks[0].1.links, [link("c1", "later"), link("c2", "c2")]);
 }
+
+#[test]
+fn a_working_directory_is_resolved_without_links() {
+    for (path, expected) in [
+        ("", ""),
+        ("/", "/"),
+        ("/srv/./web/", "/srv/web"),
+        ("/a/../b", "/b"),
+        ("/../../a/b/..", "/a"),
+        ("/a/../..", "/"),
+        ("../a", "../a"),
+    ] {
+        assert_eq!(working_directory(path.to_owned()), expected, "{path}");
+    }
+}
