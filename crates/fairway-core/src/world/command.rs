@@ -277,7 +277,7 @@ pub enum Command {
         /// The limits; one that is none is left unchanged, and 0 processes take the limit away.
         limits: ResourceLimits,
     },
-    /// Records why a start failed. A sandbox that runs is left unchanged: a later start succeeded.
+    /// Records why the start of a sandbox of `fairway run` failed. One that runs is left unchanged: a later start succeeded.
     FailStart {
         /// The sandbox.
         sandbox: String,

@@ -51,7 +51,10 @@ impl World {
 
     pub(super) fn fail_start(&mut self, reference: &str, error: String) -> Result<Change, Refusal> {
         let sandbox = self.find_sandbox(reference)?.clone();
-        match sandbox.running() {
+        if sandbox.kind != SandboxKind::Run {
+            return Err(Refusal::NeverStarted(sandbox.name));
+        }
+        match sandbox.running() || sandbox.start_error == error {
             true => Ok(Change::default()),
             false => Ok(self.record_sandbox(Sandbox { start_error: error, ..sandbox })),
         }
@@ -121,6 +124,7 @@ mod tests {
         let error = |world: &World| world.find_sandbox("a").unwrap().start_error.clone();
         run(&mut world, d, [fail()]);
         assert_eq!(error(&world), "no such command");
+        assert!(world.apply(fail(), 1, d).unwrap().records.is_empty(), "nothing new");
         run(&mut world, d, [start("a")]);
         assert_eq!(error(&world), "");
         // The report of an earlier start comes late.
@@ -190,6 +194,8 @@ mod tests {
         let update =
             Command::UpdateSandbox { sandbox: "a".to_owned(), restart, limits: ResourceLimits::default() };
         assert!(refused(&mut world, d, update).starts_with("cannot update sandbox a: "));
+        let fail = Command::FailStart { sandbox: "a".to_owned(), error: "no such command".to_owned() };
+        assert!(refused(&mut world, d, fail).starts_with("cannot record a failed start of sandbox a: "));
     }
 
     #[test]

@@ -150,6 +150,10 @@ pub enum Refusal {
     )]
     NoCommand(String),
     #[error(
+        "cannot record a failed start of sandbox {0}: Fairway starts no command in it: only those of fairway run are started"
+    )]
+    NeverStarted(String),
+    #[error(
         "cannot create a sandbox without a command in network mode {0}: it would have no namespace of its own: give a network, or none"
     )]
     NoNamespace(&'static str),
@@ -278,6 +282,7 @@ impl Refusal {
             | Self::Restarted(_)
             | Self::NoProcess(_)
             | Self::NoCommand(_)
+            | Self::NeverStarted(_)
             | Self::RemoveRunning(_)
             | Self::JoinStopped(_)
             | Self::LinkStopped { .. }
