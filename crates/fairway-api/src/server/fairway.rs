@@ -77,9 +77,14 @@ pub(super) fn exited(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Re
 
 pub(super) fn start_failed(engine: &dyn EngineApi, sandbox: String, call: &Call) -> Result<Reply, Failure> {
     let StartFailed { error } = call.json()?;
-    let error = error.chars().take(LONGEST_ERROR).collect();
-    engine.execute(Command::FailStart { sandbox, error })?;
+    fail_start(engine, sandbox, &error)?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// Records why a start failed.
+pub(super) fn fail_start(engine: &dyn EngineApi, sandbox: String, error: &str) -> Result<(), Failure> {
+    let error = error.chars().take(LONGEST_ERROR).collect();
+    engine.execute(Command::FailStart { sandbox, error }).map(drop)
 }
 
 /// The sandbox that a request asks for, and its namespace.

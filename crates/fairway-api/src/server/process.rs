@@ -15,11 +15,12 @@ use tokio::sync::mpsc;
 
 use super::Server;
 use super::call::Call;
+use super::fairway::fail_start;
 use super::framing::Framing;
 use super::hijack::{self, QUEUE, Upgrade};
 use super::known::{check_running, find};
 use super::reply::Reply;
-use crate::engine_api::{Failure, FailureKind};
+use crate::engine_api::{EngineApi, Failure, FailureKind};
 use crate::image::find_image;
 use crate::types::Top;
 
@@ -39,10 +40,15 @@ impl Server {
     /// Executes this program to its end.
     async fn execute(&self, arguments: &[&str]) -> Result<Output, Failure> {
         let output = self.program(arguments).output().await.map_err(|error| unstarted(&error))?;
-        match output.status.success() {
-            true => Ok(output),
-            false => Err(Failure::new(FailureKind::Internal, reason(&output.stderr))),
+        if output.status.success() {
+            return Ok(output);
         }
+        let message = match reason(&output.stderr) {
+            // It was killed.
+            none if none.is_empty() => format!("cannot execute fairway: it ended with {}", output.status),
+            reason => reason,
+        };
+        Err(Failure::new(FailureKind::Internal, message))
     }
 
     /// Starts a container.
@@ -57,14 +63,17 @@ impl Server {
                 let attachments = format!("--attachments={}", self.waiting.count(sandbox.id));
                 self.execute(&["start", &attachments, &id]).await.map(drop)
             }
-            Err(failure) => {
-                // The program reports its own failures.
-                let fail = Command::FailStart { sandbox: id.clone(), error: failure.message.clone() };
-                let _ = self.command(move |engine| engine.execute(fail)).await;
-                Err(failure)
-            }
+            Err(failure) => Err(failure),
         };
         if let Err(failure) = started {
+            let (failed, before, error) = (id.clone(), sandbox.start_error, failure.message.clone());
+            let record = move |engine: &dyn EngineApi| match find(engine, &failed)?.start_error == before {
+                true => fail_start(engine, failed, &error),
+                // The program has reported its failure itself.
+                false => Ok(()),
+            };
+            // The client gets the error in any case.
+            let _ = self.command(record).await;
             // As in Docker, a container with `--rm` that did not start is removed.
             if sandbox.options.auto_remove && sandbox.state == SandboxState::Created {
                 let remove = Command::RemoveSandbox { sandbox: id };

@@ -37,6 +37,8 @@ pub struct FakeEngine {
     watchers: Mutex<BTreeMap<SandboxId, Vec<Listener>>>,
     /// Signals sent, with the sandbox's name.
     pub signals: Arc<Mutex<Vec<String>>>,
+    /// What [`EngineApi::program`] does.
+    pub script: Mutex<&'static str>,
     /// The processes of connections.
     pub requesters: Mutex<Vec<Requester>>,
 }
@@ -64,6 +66,7 @@ impl FakeEngine {
             event_watchers: Mutex::default(),
             watchers: Mutex::default(),
             signals: Arc::default(),
+            script: Mutex::new("case $* in *--announce) echo; esac; echo \"$*\"; echo no >&2"),
             requesters: Mutex::default(),
         };
         let host = HostFacts { ephemeral_ports: Some((32768, 60999)), ..HostFacts::default() };
@@ -87,11 +90,11 @@ impl EngineApi for FakeEngine {
         Err(no_kernel())
     }
 
-    /// A program that prints its arguments; for logs after an empty line.
+    /// Unless a test wants another, a program that prints its arguments; for logs after an empty line.
     #[allow(clippy::disallowed_methods, reason = "tests run programs")]
     fn program(&self) -> std::process::Command {
         let mut program = std::process::Command::new("sh");
-        program.args(["-c", "case $* in *--announce) echo; esac; echo \"$*\"; echo no >&2", "fairway"]);
+        program.args(["-c", *self.script.lock().unwrap(), "fairway"]);
         program
     }
 

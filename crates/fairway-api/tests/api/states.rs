@@ -46,6 +46,19 @@ fn a_kill_for_lack_of_memory_is_shown_until_the_next_start() {
 }
 
 #[test]
+fn the_error_of_a_start_whose_program_reports_none_is_kept() {
+    let server = RunningServer::start();
+    create(&server, "kept", r#"{"Image":"host"}"#);
+    let killed = "cannot execute fairway: it ended with signal: 9 (SIGKILL)";
+    for (script, error) in [("kill -9 $$", killed), ("echo no such user >&2; exit 1", "no such user")] {
+        *server.engine.script.lock().unwrap() = script;
+        let (status, text) = request(&server, "POST", "/containers/kept/start", "");
+        assert_eq!((status, text), (500, json!({ "message": error }).to_string()));
+        assert_eq!(state(&server)["Error"], error);
+    }
+}
+
+#[test]
 fn counters_are_shown_with_the_limits() {
     let server = RunningServer::start();
     create(&server, "kept", r#"{"Image":"host","HostConfig":{"PidsLimit":9}}"#);
