@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use serde_json::Number;
+
 use super::TemplateError;
 use super::value::Value;
 
@@ -59,7 +61,7 @@ const FUNCTIONS: [(&str, Function); 21] = [
 const WIDEST_PADDING: usize = 1000;
 
 /// A number of characters; 0 for what is none.
-fn length(number: &serde_json::Number) -> usize {
+fn length(number: &Number) -> usize {
     number.as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or_default()
 }
 
@@ -72,6 +74,29 @@ fn title(text: &str) -> String {
         if begins { letter.to_uppercase().collect() } else { letter.to_string() }
     };
     text.chars().map(capital).collect()
+}
+
+/// The values as Go's `print` writes them: with a space between two of which neither is a text.
+fn print(values: &[Value]) -> String {
+    let mut printed = String::new();
+    let mut after_text = true;
+    for value in values {
+        let is_text = matches!(value, Value::Text(_));
+        if !after_text && !is_text {
+            printed.push(' ');
+        }
+        printed.push_str(&value.to_string());
+        after_text = is_text;
+    }
+    printed
+}
+
+/// The order of two numbers: exact for integers, for which floating-point numbers are too coarse.
+fn order(first: &Number, second: &Number) -> Option<Ordering> {
+    match (first.as_i128(), second.as_i128()) {
+        (Some(first), Some(second)) => Some(first.cmp(&second)),
+        _ => first.as_f64().partial_cmp(&second.as_f64()),
+    }
 }
 
 /// All names, for people.
@@ -134,7 +159,7 @@ impl Function {
             (Self::LessOrEqual, [first, second]) => self.compare(first, second, Ordering::is_le),
             (Self::Greater, [first, second]) => self.compare(first, second, Ordering::is_gt),
             (Self::GreaterOrEqual, [first, second]) => self.compare(first, second, Ordering::is_ge),
-            (Self::Print, values) => text(values.iter().map(ToString::to_string).collect()),
+            (Self::Print, values) => text(print(values)),
             (Self::Println, values) => {
                 text(values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ") + "\n")
             }
@@ -155,7 +180,7 @@ impl Function {
     ) -> Result<Value, TemplateError> {
         let order = match (first, second) {
             (Value::Text(first), Value::Text(second)) => Some(first.cmp(second)),
-            (Value::Number(first), Value::Number(second)) => first.as_f64().partial_cmp(&second.as_f64()),
+            (Value::Number(first), Value::Number(second)) => order(first, second),
             _ => None,
         };
         let (first, second) = (first.kind(), second.kind());

@@ -3,6 +3,7 @@ use super::*;
 fn value() -> Value {
     let text = r#"{
         "Id": "0af1", "Name": "web", "Internal": false, "Count": 2, "Nothing": null,
+        "Large": 9007199254740992, "Largest": 9007199254740993, "Half": 0.5,
         "IPAM": {"Config": [{"Subnet": "10.1.0.0/24"}, {"Subnet": "fd00::/64"}]},
         "Networks": {"b": {"IPAddress": "10.2.0.2"}, "a": {"IPAddress": "10.1.0.2"}},
         "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "81/tcp": null},
@@ -52,6 +53,8 @@ fn what_people_write() {
             r#"{{print .Name .Count}}{{if gt .Count 1}} many{{end}} {{lt .Name "x"}} {{le 1 1}} {{ge 1 2}}"#,
             "web2 many true true false",
         ),
+        ("{{print .Count .Count .Internal .Name .Nothing .Count}}", "2 2 falseweb<no value> 2"),
+        ("{{gt .Largest .Large}} {{le .Largest .Large}} {{lt .Large .Half}}", "true false false"),
         ("{{and .Name .Count}} {{or .Nothing .Name}} {{not .Name}}", "2 web false"),
         ("a {{- .Name -}} b", "awebb"),
         (r#"{{"}}"}}{{`\`}}{{/* unsaid */}}"#, r"}}\"),
