@@ -6,7 +6,7 @@ const PLACES: usize = 16;
 const SCALE: u128 = 10_u128.pow(16);
 
 /// Parses a number of bytes: `1048576`, `512k`, `1.5g`, `10 MB`, `10MiB`. None for what is no such number, or more than
-/// Docker's API has a number for. A part of a byte is left out.
+/// Docker's API has a number for. A part of a byte is left out. Signs and exponents, which Docker reads, are refused.
 pub fn size(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);

@@ -361,7 +361,7 @@ fn marks_have_a_mask() {
 }
 
 #[test]
-fn sizes_are_read_as_docker_reads_them() {
+fn sizes_are_decimal_numbers_of_dockers_units() {
     for (text, bytes) in [
         ("32", 32),
         ("32b", 32),
