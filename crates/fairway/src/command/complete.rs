@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use clap::{Arg, Command, CommandFactory};
@@ -83,7 +84,8 @@ fn known(host: String, kind: Kind) -> Vec<String> {
     // They were held for the daemon; a user who does not want to wait sends them.
     let _ = unblock_signals();
     let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
+    // Without a thread the sender is gone, and there are no names.
+    let _ = thread::Builder::new().spawn(move || {
         let known = Client::new(&host).map(|mut client| known::names(&mut client, kind));
         let _ = sender.send(known.unwrap_or_default());
     });

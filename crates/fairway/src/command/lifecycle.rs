@@ -98,13 +98,16 @@ impl StopOptions {
         for names in self.containers.chunks(AT_ONCE) {
             code |= thread::scope(|scope| {
                 let stopping = names.iter().map(|name| {
-                    let mut client = client.another();
-                    scope.spawn(move || self.ending.stop(&mut client, name))
+                    let stop = move || self.ending.stop(&mut client.another(), name);
+                    (name, stop, thread::Builder::new().spawn_scoped(scope, stop))
                 });
-                let mut stopping = stopping.collect::<Vec<_>>().into_iter();
-                each(names, |name| {
-                    let ended = stopping.next().map_or(Ok(Ok(())), thread::ScopedJoinHandle::join);
-                    ended.unwrap_or_else(|panic| resume_unwind(panic)).and_then(|()| print_line(name))
+                each(stopping.collect::<Vec<_>>(), |(name, stop, thread)| {
+                    match thread {
+                        Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                        // The kernel gives no more threads.
+                        Err(_) => stop(),
+                    }?;
+                    print_line(name)
                 })
             })?;
         }

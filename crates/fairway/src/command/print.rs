@@ -38,11 +38,11 @@ pub(super) fn complain(error: &CommandError) {
     let _ = writeln!(io::stderr(), "{error}");
 }
 
-/// Does the same for each name. Prints the error of each that fails and goes on. Returns
+/// Does the same for each name, or what there is of it. Prints the error of each that fails and goes on. Returns
 /// the exit code.
-pub(super) fn each(
-    names: &[String],
-    mut act: impl FnMut(&str) -> Result<(), CommandError>,
+pub(super) fn each<T>(
+    names: impl IntoIterator<Item = T>,
+    mut act: impl FnMut(T) -> Result<(), CommandError>,
 ) -> Result<i32, CommandError> {
     let mut code = 0;
     for name in names {

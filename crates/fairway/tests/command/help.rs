@@ -1,9 +1,9 @@
 //! What `--help` says: all that can be asked for.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::fake_daemon::FakeDaemon;
-use super::{UNUSED, fairway, text};
+use super::{NO_THREADS, UNUSED, fairway, program, text};
 
 fn help(words: &[&str]) -> String {
     let output = fairway(UNUSED, words);
@@ -51,12 +51,17 @@ fn of_attach() {
     insta::assert_snapshot!(help(&["attach", "--help"]));
 }
 
+/// The program as a shell calls it to complete the last of these words.
+fn completion(host: &str, words: &[&str]) -> Command {
+    let mut command = program(host, &[&["--", "fairway"], words].concat());
+    command.env("FAIRWAY_COMPLETE", "bash").env("_CLAP_IFS", "\n");
+    command.env("_CLAP_COMPLETE_INDEX", words.len().to_string());
+    command
+}
+
 /// What a shell offers for the last of these words.
 fn completed(host: &str, words: &[&str]) -> Vec<String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
-    command.env("FAIRWAY_HOST", host).env("FAIRWAY_COMPLETE", "bash").env("_CLAP_IFS", "\n");
-    command.env("_CLAP_COMPLETE_INDEX", words.len().to_string()).args(["--", "fairway"]).args(words);
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    let output = completion(host, words).output().unwrap();
     text(&output.stdout).lines().map(|line| line.trim().to_owned()).collect()
 }
 
@@ -111,6 +116,15 @@ fn a_daemon_that_does_not_answer_holds_up_no_shell() {
     let path = directory.path().join("silent.sock");
     let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
     assert_eq!(completed(&format!("unix://{}", path.display()), &["exec", "w"]), [""; 0]);
+}
+
+#[test]
+fn without_a_thread_no_names_are_completed() {
+    let daemon = FakeDaemon::new(vec![("GET /", 200, r#"[{"Id": "1", "Names": ["/web"]}]"#.to_owned())]);
+    let output = completion(&daemon.host, &["explain", ""]).envs([NO_THREADS]).output().unwrap();
+    let offered = text(&output.stdout);
+    assert!(offered.contains("lan") && !offered.contains("web"), "{output:?}");
+    assert_eq!(text(&output.stderr), "");
 }
 
 #[test]

@@ -16,15 +16,19 @@ use std::process::{Command, Output, Stdio};
 /// Where no daemon listens.
 const UNUSED: &str = "unix:///nonexistent/fairway.sock";
 
-/// The program, with its arguments as one text.
+/// An environment in which a program gets no more threads: there is no memory for so large a stack.
+const NO_THREADS: (&str, &str) = ("RUST_MIN_STACK", "1152921504606846976");
+
+/// The program with these arguments.
+fn program(host: &str, words: &[&str]) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_fairway"));
+    program.args(words).env("FAIRWAY_HOST", host).env_remove("COLUMNS").stdin(Stdio::null());
+    program
+}
+
+/// The program's output and exit code.
 fn fairway(host: &str, words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fairway"))
-        .args(words)
-        .env("FAIRWAY_HOST", host)
-        .env_remove("COLUMNS")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    program(host, words).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -1,5 +1,7 @@
 //! What commands show of a daemon's answers, and what they ask it.
 
+use std::process::Output;
+
 use fairway_api::types::{
     ContainerInspect, ContainerSummary, Diagnosis, NetworkInspect, NetworksDeleted, PlanDifference, Planned,
     PortBinding, PortSummary,
@@ -10,7 +12,7 @@ use fairway_core::plan::{Action, ObjectChange, PlannedFragment, PlannedObject, S
 use fairway_inspect::doctor::{Finding, Fix, Severity};
 
 use super::fake_daemon::{Answer, FakeDaemon};
-use super::{fairway, text};
+use super::{NO_THREADS, fairway, program, text};
 
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap()
@@ -32,7 +34,10 @@ fn network(name: &str, id: &str, driver: &str) -> NetworkInspect {
 
 /// The output, the errors and the exit code, as a person would want to read them.
 fn reported(daemon: &FakeDaemon, words: &[&str]) -> String {
-    let output = fairway(&daemon.host, words);
+    report(&fairway(&daemon.host, words))
+}
+
+fn report(output: &Output) -> String {
     let mut reported = text(&output.stdout);
     for line in text(&output.stderr).lines() {
         reported.push_str(&format!("! {line}\n"));
@@ -109,6 +114,29 @@ fn each_of_several_is_removed_or_reported() {
     ! Error: No such container: nosuch
     = 1
     ");
+}
+
+#[test]
+fn each_of_several_is_stopped_or_reported_in_their_order() {
+    let answers: Vec<Answer> = vec![
+        ("POST /containers/web/stop", 204, String::new()),
+        ("POST /containers/db/stop", 204, String::new()),
+        ("POST /", 404, refusal("No such container: nosuch")),
+    ];
+    let daemon = FakeDaemon::new(answers);
+    let words = ["stop", "web", "nosuch", "db"];
+    // Also where the kernel gives no threads.
+    for variables in [None, Some(NO_THREADS)] {
+        let output = program(&daemon.host, &words).envs(variables).output().unwrap();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(report(&output), @"
+            web
+            db
+            ! Error response from daemon: No such container: nosuch
+            = 1
+            ");
+        }
+    }
 }
 
 #[test]
