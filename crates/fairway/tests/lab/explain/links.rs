@@ -1,6 +1,7 @@
 //! Hosts and sandboxes with routes of their own: what is said, and what becomes of a real connection.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use fairway_inspect::doctor::Severity;
 use fairway_lab::{Outcome, ask, serve_tcp};
@@ -8,7 +9,7 @@ use fairway_lab::{Outcome, ask, serve_tcp};
 use super::{agree, said};
 use crate::cli::fairway;
 use crate::doctor::shell;
-use crate::harness::{HOST, HOST6, LAN, LAN6, Stage};
+use crate::harness::{HOST, HOST6, LAN, LAN6, Stage, eventually};
 
 #[test]
 fn an_answer_that_leaves_by_another_interface_is_not_said_to_arrive() {
@@ -86,10 +87,13 @@ fn tentative_and_deprecated_addresses_are_known() {
         let inside = |path: &str, line: &str| shell(&stage, &format!("nsenter --net={path} {line}"));
         let (own, to) = (one.address6("dual"), two.address6("dual"));
         let (more, target) = (own.to_string().replace("::", "::1:"), format!("[{to}]:80"));
+        let explained = || stage.client().explain("one", &target, false).unwrap();
         let agreed = || {
-            let explained = stage.client().explain("one", &target, false).unwrap();
-            assert_eq!(said(&explained), ask(&one, &target).unwrap().to_string());
-            explained.sentence
+            // A change of addresses takes the kernel a moment.
+            eventually("the kernel agrees", Duration::from_secs(20), || {
+                said(&explained()) == ask(&one, &target).unwrap().to_string()
+            });
+            explained().sentence
         };
         let answered = |source: &str| format!("It is answered; the server sees {source}.");
         // The kernel takes the newest of addresses that are equally good.
@@ -166,7 +170,7 @@ fn an_address_that_vanishes_is_noticed() {
             let all = stage.client().doctor(false).unwrap().findings;
             all.into_iter().find(|it| it.id == "published-addresses" && it.severity == Severity::Error)
         };
-        crate::harness::eventually("it is noticed", std::time::Duration::from_secs(20), || found().is_some());
+        eventually("it is noticed", Duration::from_secs(20), || found().is_some());
         shell(&stage, &found().unwrap().fix.unwrap().command);
         crate::harness::eventually("it is well", std::time::Duration::from_secs(20), || found().is_none());
         assert_eq!(asked(), Outcome::answered(LAN));
