@@ -90,12 +90,14 @@ fn a_later_conflict_is_logged_and_the_address_defended() {
         let sender = FrameSender::open(&liar, "eth0").unwrap();
         let ethernet = Ethernet { source: theirs, destination: frame::BROADCAST };
         let lie = frame::arp(ethernet, ArpOperation::Request, theirs, address, [0; 6], address);
-        // Again and again: the first may come before the daemon listens to the interface.
+        // Again and again: the first may come before the daemon listens to the interface, and what is taken for a defence
+        // may be an announcement of the start.
         eventually("a host defends the address", SOON, || {
             sender.send(&lie).unwrap();
             !defence.wait_for(1, Duration::from_secs(3)).is_empty()
         });
         eventually("it is logged", SOON, || {
+            sender.send(&lie).unwrap();
             stage.daemon.log().contains("address conflict on the LAN of network")
                 && held(&stage).contains(&format!("{address} at {}", shown(&liar, "eth0")))
         });
