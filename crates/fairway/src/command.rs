@@ -57,6 +57,7 @@ use std::process::ExitCode;
 
 use clap::builder::styling::Styles;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use fairway_api::Client;
 use fairway_kernel::system::inherit::unblock_signals;
 
 use crate::demo;
@@ -224,8 +225,10 @@ impl Arguments {
                 if named {
                     text.insert_str(0, "fairway: ");
                 }
-                if let Some((kind, name)) = error.unknown().filter(|_| !usage::destroys(arguments)) {
-                    text.push_str(&known::near(host.as_deref().unwrap_or(DEFAULT_HOST), kind, name));
+                if !usage::destroys(arguments)
+                    && let Ok(mut client) = Client::new(host.as_deref().unwrap_or(DEFAULT_HOST))
+                {
+                    text.push_str(&error.near(&mut client));
                 }
                 if let Some(hint) = error.hint(launches) {
                     text.push_str(&hint);

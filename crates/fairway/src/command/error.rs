@@ -184,12 +184,17 @@ impl CommandError {
         }
     }
 
-    /// This error with the name that is most like the unknown one, if it is about one.
-    pub(super) fn with_near(self, client: &mut Client) -> Self {
+    /// A question for the name that is most like an unknown one, to be put behind the error; empty if there is none.
+    pub(super) fn near(&self, client: &mut Client) -> String {
         let near = self.unknown().map(|(kind, name)| near::question(name, &known::names(client, kind)));
-        match near {
-            Some(near) => Self::Near { error: Box::new(self), near },
-            None => self,
+        near.unwrap_or_default()
+    }
+
+    /// This error with that question behind it, if there is one.
+    pub(super) fn with_near(self, client: &mut Client) -> Self {
+        match self.near(client) {
+            near if near.is_empty() => self,
+            near => Self::Near { error: Box::new(self), near },
         }
     }
 

@@ -4,8 +4,6 @@
 use fairway_api::Client;
 use fairway_api::filter::Filters;
 
-use super::near;
-
 /// What has a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -28,10 +26,4 @@ pub(super) fn names(client: &mut Client, kind: Kind) -> Vec<String> {
         names.extend(named.map(|name| name.trim_start_matches('/').to_owned()));
     }
     names
-}
-
-/// A question for the name that is most like an unknown one, to be put behind the error; empty if there is none.
-pub(super) fn near(host: &str, kind: Kind, name: &str) -> String {
-    let client = Client::new(host);
-    client.map(|mut client| near::question(name, &names(&mut client, kind))).unwrap_or_default()
 }
